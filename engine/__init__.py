@@ -1,0 +1,1 @@
+"""Koji Adjutant: a Koji builder whose task types are TOML recipes."""

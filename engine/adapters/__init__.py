@@ -1,0 +1,1 @@
+"""The edges: each module talks to exactly one outside thing."""
