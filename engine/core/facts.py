@@ -134,9 +134,7 @@ class Settings:
 
     adjutant_task_image_default: str = "registry/almalinux:10"
     adjutant_image_pull_policy: PullPolicy = "if-not-present"
-    adjutant_container_mounts: tuple[MountRule, ...] = (
-        MountRule(source="/mnt/koji", target="/mnt/koji"),
-    )
+    adjutant_container_mounts: tuple[MountRule, ...] = (MountRule(source="/mnt/koji", target="/mnt/koji"),)
     adjutant_network_enabled: bool = True
     adjutant_container_labels: Mapping[str, str] = field(factory=dict)
     adjutant_container_timeouts: ContainerTimeouts = field(factory=ContainerTimeouts)

@@ -56,7 +56,8 @@ class Param:
 
     name: str = doc("Name, as in Koji's signature.")
     type: ParamType = doc(
-        "`path` is a safe relative path (no `..`, no leading `/` or `-`), `tag` an id, a name or a dict.", "any"
+        "`path` is a safe relative path (no `..`, no leading `/` or `-`), `tag` an id, a name or a dict.",
+        "any",
     )
     optional: bool = doc("True: may be absent; its value is then `default`, or None.", False)
     default: Any = doc("Value when absent.", None)
@@ -89,7 +90,8 @@ class Input:
     name: str = doc("Name used as `inputs.NAME`.")
     source: str = doc("Template: for a file, a path below the hub's `work/`; for a tree, a host directory.")
     kind: Literal["file", "tree"] = doc(
-        "`file` is copied into the workspace's `in/`; `tree` is a directory that a mount shows read-only.", "file"
+        "`file` is copied into the workspace's `in/`; `tree` is a directory that a mount shows read-only.",
+        "file",
     )
     target: str = doc("Template: path inside the containers for a tree; file name for a file.", "")
     when: str | None = doc("Expression; the input is left out when it is false.", None)
@@ -145,7 +147,8 @@ class Container:
 
     image: str = doc("Image reference, a template. `{{ image }}` is the operator's choice.", "{{ image }}")
     root: Root = doc(
-        "`image`: a fresh container from the image. `buildroot`: the task's own root (table `buildroot`).", "image"
+        "`image`: a fresh container from the image. `buildroot`: the task's own root (table `buildroot`).",
+        "image",
     )
     user: Literal["koji", "root"] = doc("`koji` is 1000:1000.", "koji")
     network: Network = doc("`none`, or `default` where the operator allows network.", "none")
@@ -153,6 +156,9 @@ class Container:
     workdir: str = doc("Working directory, a template.", "/")
     hostname: str = doc("Host name inside, a template.", "adjutant")
     env: Mapping[str, str] = doc("Environment, values are templates.", factory=dict)
+    env_from: str | None = doc(
+        "Expression giving a list of `name`/`value` set before `env` (the tag's `rpm.env.*` is `env`).", None
+    )
     mounts: tuple[Mount, ...] = doc("Bind mounts of every step.", ())
     tmpfs: tuple[Tmpfs, ...] = doc("Memory file systems of every step.", ())
     limits: Limits = doc("Resource limits.", factory=Limits)
@@ -183,6 +189,7 @@ class Step:
     caps: CapabilityProfile | None = doc("See `container.caps`.", None)
     workdir: str | None = doc("See `container.workdir`.", None)
     env: Mapping[str, str] = doc("Added to, or overriding, `container.env`.", factory=dict)
+    env_from: str | None = doc("See `container.env_from`.", None)
     mounts: tuple[Mount, ...] = doc("Added to `container.mounts`.", ())
     tmpfs: tuple[Tmpfs, ...] = doc("Added to `container.tmpfs`.", ())
     limits: Limits = doc("Overriding `container.limits`, key by key.", factory=Limits)
@@ -191,7 +198,9 @@ class Step:
     when: str | None = doc("Expression; the step is left out when it is false.", None)
     again: Again | None = doc("Another round on a certain exit code.", None)
     fails: Fault = doc("Failure class of a non-zero exit.", "GenericError")
-    exits: Mapping[str, Fault] = doc("Failure class by exit code, where it differs from `fails`.", factory=dict)
+    exits: Mapping[str, Fault] = doc(
+        "Failure class by exit code, where it differs from `fails`.", factory=dict
+    )
     message: str = doc("Fault text, a template; knows `exit.code`, `exit.signal`, `log`.", "")
 
 

@@ -114,12 +114,15 @@ class ContainerSpec:
 class AnchorSpec:
     """A container that is created and never started: it holds the task's root file system.
 
-    Its steps run on that root one after the other; removing it removes the root.
+    Its steps run on that root one after the other; removing it removes the root. Its SELinux type and level
+    are those of the steps, else they could not read it.
     """
 
     name: str
     image: str
     labels: Mapping[str, str] = field(factory=dict)
+    selinux_type: str | None = None
+    selinux_level: str | None = None
 
 
 @frozen(kw_only=True)
