@@ -1,0 +1,166 @@
+"""The whole world in the cache: made once, whole or not at all.
+
+`<cache>/world/<key>/` holds `repo/` (RPMs and metadata), `comps.xml` and `made.json`. The key is the digest of
+the catalog, of the code that converts, and of the host's distribution release.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from tools.miniworld import debs, rpms
+from tools.miniworld.catalog import CATALOG_FILE, Catalog, load
+from tools.miniworld.commands import run
+
+_HERE = Path(__file__).parent
+_CONVERTING = ("catalog.py", "debs.py", "provides.py", "rpms.py", "staging.py", "world.py")
+KEPT_WORLDS = 3
+
+
+def cache_dir() -> Path:
+    """Where made things are kept: KOJI_ADJUTANT_CACHE, or koji-adjutant in the user's cache directory."""
+    override = os.environ.get("KOJI_ADJUTANT_CACHE")
+    if override:
+        return Path(override).absolute()
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "koji-adjutant"
+
+
+def key() -> str:
+    """The name of the world that this code makes on this host: 16 hex digits."""
+    digest = hashlib.sha256()
+    for path in [CATALOG_FILE, *(_HERE / name for name in _CONVERTING)]:
+        digest.update(path.read_bytes())
+    digest.update(_release().encode())
+    return digest.hexdigest()[:16]
+
+
+def _release() -> str:
+    lines = Path("/etc/os-release").read_text().splitlines()
+    return "".join(line for line in sorted(lines) if line.startswith(("ID=", "VERSION_ID=")))
+
+
+def path() -> Path:
+    """Where this world is or would be."""
+    return cache_dir() / "world" / key()
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Hold the cache's lock `name`: one maker at a time, others wait."""
+    folder = cache_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{name}.lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def ensure(jobs: int | None = None) -> Path:
+    """Return the world's directory, making it first where it is not there."""
+    target = path()
+    if target.is_dir():
+        return target
+    with locked("world"):
+        if target.is_dir():
+            return target
+        making = target.parent / f".making-{target.name}"
+        shutil.rmtree(making, ignore_errors=True)  # what a crash left
+        making.mkdir(parents=True)
+        _make(making, jobs or os.cpu_count() or 1)
+        making.rename(target)
+        _forget_old(target)
+    return target
+
+
+def _forget_old(newest: Path) -> None:
+    worlds = sorted(newest.parent.glob("[0-9a-f]*"), key=lambda p: p.stat().st_mtime, reverse=True)
+    for old in [world for world in worlds if world != newest][KEPT_WORLDS - 1 :]:
+        shutil.rmtree(old)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _make(target: Path, jobs: int) -> None:
+    catalog = load()
+    repo, work = target / "repo", target / "work"
+    repo.mkdir()
+    started = time.monotonic()
+    _say("stand-in world: fetching Debian packages")
+    paths = debs.fetch(catalog.seeds, cache_dir() / "debs")
+    with ThreadPoolExecutor(jobs) as pool:
+        packages = list(pool.map(debs.read, paths))
+    fetched = time.monotonic()
+    for own in catalog.own:
+        rpms.build_own(own, catalog, work, repo)
+    conversions = _plan(catalog, packages, work, repo)
+    with ProcessPoolExecutor(jobs) as processes:
+        running = [processes.submit(rpms.convert, job) for job in conversions]
+        for done, future in enumerate(as_completed(running), start=1):
+            future.result()
+            if done % 50 == 0 or done == len(running):
+                _say(f"stand-in world: {done} of {len(running)} packages converted")
+    shutil.rmtree(work)
+    comps = target / "comps.xml"
+    comps.write_text(comps_xml(catalog.groups))
+    index(repo, comps, jobs)
+    facts = {
+        "packages": len(list(repo.glob("*.rpm"))),
+        "bytes": sum(p.stat().st_size for p in repo.glob("*.rpm")),
+        "seconds_fetch": round(fetched - started, 1),
+        "seconds_convert": round(time.monotonic() - fetched, 1),
+    }
+    (target / "made.json").write_text(json.dumps(facts, indent=1) + "\n")
+    _say(f"stand-in world: {facts}")
+
+
+def _plan(catalog: Catalog, packages: list[debs.Deb], work: Path, repo: Path) -> list[rpms.Conversion]:
+    """One conversion a package, the biggest first. A dependency is the first alternative that is there."""
+    answered = {name for deb in packages for name in (deb.name, *deb.provides)}
+    links = debs.chosen_alternatives(packages)
+    return [
+        rpms.Conversion(
+            deb=deb,
+            catalog=catalog,
+            requires=tuple(
+                pick
+                for names in deb.depends
+                if (pick := next((name for name in names if name in answered), deb.name)) != deb.name
+            ),
+            alternatives=links.get(deb.name, {}),
+            work=work,
+            repo=repo,
+        )
+        for deb in sorted(packages, key=lambda deb: (-deb.size, deb.name))
+    ]
+
+
+def comps_xml(groups: dict[str, list[str]]) -> str:
+    """A comps file with these groups, every package mandatory."""
+    lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<comps>"]
+    for group, names in groups.items():
+        lines += ["<group>", f"<id>{group}</id>", f"<name>{group}</name>", f"<description>{group}</description>"]
+        lines += ["<default>false</default>", "<uservisible>true</uservisible>", "<packagelist>"]
+        lines += [f'<packagereq type="mandatory">{escape(name)}</packagereq>' for name in names]
+        lines += ["</packagelist>", "</group>"]
+    return "\n".join([*lines, "</comps>"]) + "\n"
+
+
+def index(repo: Path, comps: Path, jobs: int) -> None:
+    """Write the repository metadata, the same bytes for the same packages."""
+    run(
+        ["createrepo_c", "-q", "--workers", str(jobs), "--revision", rpms.EPOCH_SECONDS,
+         "--set-timestamp-to-revision", "-g", comps, repo]
+    )  # fmt: skip
