@@ -1,7 +1,7 @@
 """Text to plain data, TOML or JSON, with bounds: a hostile file costs a message, not the machine.
 
-Pure functions over text. `where` is the file's name for the message. What comes out holds only str, int, float,
-bool, list, dict (and None from JSON), at most `MAX_ITEMS` of them, `MAX_DEPTH` deep, without NUL.
+Pure functions over text. `where` is the file's name for the message. What comes out holds only str, int,
+float, bool, list, dict (and None from JSON), at most `MAX_ITEMS` of them, `MAX_DEPTH` deep, without NUL.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, time
 from typing import Any
 
@@ -25,6 +25,16 @@ MAX_INTEGER = 2**63 - 1
 
 _AT_LINE_COLUMN = re.compile(
     r"\s*\(at (?:line (?P<line>\d+), column (?P<column>\d+)|(?P<end>end of document))\)$"
+)
+_TYPE_WORDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (type(None), "null"),
+    (bool, "boolean"),
+    (str, "string"),
+    (int, "integer"),
+    (float, "number"),
+    ((list, tuple), "an array"),
+    (Mapping, "a table"),
+    ((date, time), "a date or time"),
 )
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
@@ -95,23 +105,9 @@ def shown(value: object, quote: str = "'") -> str:
 
 def described(value: object) -> str:
     """What was found, with its TOML type: ``string 'yes'``, ``integer 7``, ``an array``."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return f"boolean {shown(value)}"
-        case str():
-            return f"string {shown(value)}"
-        case int():
-            return f"integer {shown(value)}"
-        case float():
-            return f"number {shown(value)}"
-        case list() | tuple():
-            return "an array"
-        case dict():
-            return "a table"
-        case date() | time():
-            return "a date or time"
+    for types, word in _TYPE_WORDS:
+        if isinstance(value, types):
+            return f"{word} {shown(value)}" if isinstance(value, str | int | float) else word
     return f"a {type(value).__name__}"
 
 

@@ -1,7 +1,7 @@
 """The recipe language: one TOML file, one Koji method. Frozen classes, no behaviour.
 
-The loader (`engine.core.loader`) fills them from TOML strictly; the schema and docs/recipes.md are generated from them:
-`doc()` is the description an editor shows. A key here is a key in TOML, by the same name.
+The loader (`engine.core.loader`) fills them from TOML strictly; the schema and docs/recipes.md are generated
+from them: `doc()` is the description an editor shows. A key here is a key in TOML, by the same name.
 
 Words: a *template* is Jinja text (``{{ params.arch }}``); a template that is one single expression keeps the
 value's type. An *expression* is bare Jinja without braces (``params.keep_srpm``).
@@ -36,32 +36,69 @@ CAPABILITY_PROFILES: Mapping[str, tuple[str, ...]] = {
         "SYS_CHROOT",
     ),
 }
-ParamType = Literal["str", "int", "float", "bool", "list", "dict", "path", "tag", "any"]
+ParamType = Literal["str", "int", "float", "bool", "list", "dict", "path", "arch", "tag", "any"]
 Network = Literal["none", "default"]
 Fault = Literal["BuildError", "BuildrootError", "GenericError", "infrastructure"]
 Root = Literal["image", "buildroot"]
 Selinux = Literal["Z", "z", "none"]
 
 
-def doc(text: str, default: Any = NOTHING, *, factory: Any = None) -> Any:
-    """An attrs field with the description that the schema and the reference show."""
+Kind = Literal[
+    "template",
+    "templates",
+    "expression",
+    "name",
+    "method",
+    "word",
+    "size",
+    "octal",
+    "file name",
+    "glob",
+    "variable name",
+    "exit code",
+    "directory",
+]
+"""What the text of a key is; `engine.core.kinds` holds the check and the schema of each."""
+
+
+def doc(
+    text: str,
+    default: Any = NOTHING,
+    *,
+    factory: Any = None,
+    kind: Kind | None = None,
+    keys: Kind | None = None,
+    ge: int | None = None,
+    le: int | None = None,
+    gt: int | None = None,
+    some: bool = False,
+) -> Any:
+    """An attrs field with the description that the schema and the reference show, and what its value must be.
+
+    `kind` of each string in the value, `keys` of a table's keys, bounds `ge`, `gt`, `le` of a number, `some`
+    for an array that must not be empty.
+    """
+    said = {"doc": text, "kind": kind, "keys": keys, "ge": ge, "gt": gt, "le": le, "some": some or None}
+    metadata = {key: value for key, value in said.items() if value is not None}
     if factory is not None:
-        return field(factory=factory, metadata={"doc": text})
-    return field(default=default, metadata={"doc": text})
+        return field(factory=factory, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @frozen(kw_only=True)
 class Param:
     """One positional argument of the task, in Koji's order (contract section 4 "Signatures")."""
 
-    name: str = doc("Name, as in Koji's signature.")
+    name: str = doc("Name, as in Koji's signature.", kind="name")
     type: ParamType = doc(
         "`path` is a safe relative path (no `..`, no leading `/` or `-`), `tag` an id, a name or a dict.",
         "any",
     )
     optional: bool = doc("True: may be absent; its value is then `default`, or None.", False)
     default: Any = doc("Value when absent.", None)
-    local: Any = doc("Value (or template) used by `engine run` without a hub when none is given.", None)
+    local: Any = doc(
+        "Value (or template) used by `engine run` without a hub when none is given.", None, kind="templates"
+    )
     summary: str = doc("What it is, for `engine render --vars`.", "")
 
 
@@ -69,9 +106,11 @@ class Param:
 class HubFacts:
     """What to ask the hub before rendering, as templates; absent keys are not asked."""
 
-    repo: str | None = doc("Id of the repo of the task; everything else is read at its event.", None)
-    build_tag: str | None = doc("Tag whose build config is read.", None)
-    old_repo: str | None = doc("Earlier repo to update from.", None)
+    repo: str | None = doc(
+        "Id of the repo of the task; everything else is read at its event.", None, kind="template"
+    )
+    build_tag: str | None = doc("Tag whose build config is read.", None, kind="template")
+    old_repo: str | None = doc("Earlier repo to update from.", None, kind="template")
     external_repos: bool = doc("True: the external repos of the repo's tag, in order.", False)
 
 
@@ -79,73 +118,84 @@ class HubFacts:
 class Probe:
     """A question to the file system of the host, answered before rendering (`probes.NAME`)."""
 
-    name: str = doc("Name: `probes.NAME.exists`, `probes.NAME.size`.")
-    path: str = doc("Host path, a template.")
+    name: str = doc("Name: `probes.NAME.exists`, `probes.NAME.size`.", kind="name")
+    path: str = doc("Host path, a template.", kind="template")
 
 
 @frozen(kw_only=True)
 class Input:
     """A file or tree the task needs. `inputs.NAME` is its path inside the containers."""
 
-    name: str = doc("Name used as `inputs.NAME`.")
-    source: str = doc("Template: for a file, a path below the hub's `work/`; for a tree, a host directory.")
+    name: str = doc("Name used as `inputs.NAME`.", kind="name")
+    source: str = doc(
+        "Template: for a file, a path below the hub's `work/`; for a tree, a host directory.", kind="template"
+    )
     kind: Literal["file", "tree"] = doc(
         "`file` is copied into the workspace's `in/`; `tree` is a directory that a mount shows read-only.",
         "file",
     )
-    target: str = doc("Template: path inside the containers for a tree; file name for a file.", "")
-    when: str | None = doc("Expression; the input is left out when it is false.", None)
+    target: str = doc(
+        "Template: path inside the containers for a tree; file name for a file.", "", kind="template"
+    )
+    when: str | None = doc("Expression; the input is left out when it is false.", None, kind="expression")
 
 
 @frozen(kw_only=True)
 class Mount:
     """A bind mount shared by the steps."""
 
-    source: str = doc("Host path, a template.")
-    target: str = doc("Absolute path inside the container, a template.")
+    source: str = doc("Host path, a template.", kind="template")
+    target: str = doc("Absolute path inside the container, a template.", kind="template")
     mode: Literal["ro", "rw"] = doc("`rw` only below the workspace or where the operator allows it.", "ro")
     selinux: Selinux | None = doc(
-        "`Z` private, `z` shared, `none` unlabelled. Unset: the policy's default for that path (`Z` on the workspace).",
+        "`Z` private, `z` shared, `none` unlabelled. Unset: the policy's default for that path "
+        "(`Z` on the workspace).",
         None,
     )
-    when: str | None = doc("Expression; the mount is left out when it is false.", None)
-    each: str | None = doc("Expression giving a list; one mount for each `item`.", None)
+    when: str | None = doc("Expression; the mount is left out when it is false.", None, kind="expression")
+    each: str | None = doc("Expression giving a list; one mount for each `item`.", None, kind="expression")
 
 
 @frozen(kw_only=True)
 class Tmpfs:
     """A memory file system inside the container."""
 
-    target: str = doc("Absolute path inside the container.")
-    size: str = doc("Size with unit, e.g. `64m`.", "64m")
-    mode: str = doc("Octal permission text.", "1777")
+    target: str = doc("Absolute path inside the container.", kind="directory")
+    size: str = doc("Size with unit, e.g. `64m`.", "64m", kind="size")
+    mode: str = doc("Octal permission text.", "1777", kind="octal")
 
 
 @frozen(kw_only=True)
 class Limits:
     """Resource limits; the operator's are the ceiling."""
 
-    memory: str | None = doc("Memory with unit (`4g`); unset: the operator's limit.", None)
-    cpus: float | None = doc("Number of CPUs.", None)
-    pids: int | None = doc("Number of processes and threads; unset: the operator's limit.", None)
-    nofile: int | None = doc("Open files per process.", None)
-    shm: str | None = doc("Size of /dev/shm with unit.", None)
+    memory: str | None = doc("Memory with unit (`4g`); unset: the operator's limit.", None, kind="size")
+    cpus: float | None = doc("Number of CPUs.", None, gt=0)
+    pids: int | None = doc("Number of processes and threads; unset: the operator's limit.", None, ge=1)
+    nofile: int | None = doc("Open files per process.", None, ge=1)
+    shm: str | None = doc("Size of /dev/shm with unit.", None, kind="size")
 
 
 @frozen(kw_only=True)
 class Argument:
     """A group of argv items with a condition or a repetition."""
 
-    args: tuple[str, ...] = doc("Templates, one argv item each; `item` is the current element of `each`.")
-    when: str | None = doc("Expression; the group is left out when it is false.", None)
-    each: str | None = doc("Expression giving a list; the group is repeated for each `item`.", None)
+    args: tuple[str, ...] = doc(
+        "Templates, one argv item each; `item` is the current element of `each`.", kind="template", some=True
+    )
+    when: str | None = doc("Expression; the group is left out when it is false.", None, kind="expression")
+    each: str | None = doc(
+        "Expression giving a list; the group is repeated for each `item`.", None, kind="expression"
+    )
 
 
 @frozen(kw_only=True)
 class Container:
     """The sandbox shared by the steps. A step may narrow it."""
 
-    image: str = doc("Image reference, a template. `{{ image }}` is the operator's choice.", "{{ image }}")
+    image: str = doc(
+        "Image reference, a template. `{{ image }}` is the operator's choice.", "{{ image }}", kind="template"
+    )
     root: Root = doc(
         "`image`: a fresh container from the image. `buildroot`: the task's own root (table `buildroot`).",
         "image",
@@ -153,11 +203,15 @@ class Container:
     user: Literal["koji", "root"] = doc("`koji` is 1000:1000.", "koji")
     network: Network = doc("`none`, or `default` where the operator allows network.", "none")
     caps: CapabilityProfile = doc("Capability profile; everything else is dropped.", "none")
-    workdir: str = doc("Working directory, a template.", "/")
-    hostname: str = doc("Host name inside, a template.", "adjutant")
-    env: Mapping[str, str] = doc("Environment, values are templates.", factory=dict)
+    workdir: str = doc("Working directory, a template.", "/", kind="template")
+    hostname: str = doc("Host name inside, a template.", "adjutant", kind="template")
+    env: Mapping[str, str] = doc(
+        "Environment, values are templates.", factory=dict, kind="template", keys="variable name"
+    )
     env_from: str | None = doc(
-        "Expression giving a list of `name`/`value` set before `env` (the tag's `rpm.env.*` is `env`).", None
+        "Expression giving a list of `name`/`value` set before `env` (the tag's `rpm.env.*` is `env`).",
+        None,
+        kind="expression",
     )
     mounts: tuple[Mount, ...] = doc("Bind mounts of every step.", ())
     tmpfs: tuple[Tmpfs, ...] = doc("Memory file systems of every step.", ())
@@ -168,51 +222,63 @@ class Container:
 class Again:
     """Go back to an earlier step when this one ends with a certain exit code."""
 
-    exit: int = doc("Exit code that asks for another round.")
-    step: str = doc("Name of the step to go on from: this one or an earlier one.")
-    max: int = doc("Rounds at most; one more is a failure.", 10)
+    exit: int = doc("Exit code that asks for another round.", ge=1, le=255)
+    step: str = doc("Name of the step to go on from: this one or an earlier one.", kind="name")
+    max: int = doc("Rounds at most; one more is a failure.", 10, ge=1, le=1000)
 
 
 @frozen(kw_only=True)
 class Step:
     """One container of the task. Unset keys come from `container`."""
 
-    name: str = doc("Short name: container name, progress line.")
+    name: str = doc("Short name: container name, progress line.", kind="name")
     summary: str = doc("What it does, shown while it runs.", "")
-    argv: tuple[str | Argument, ...] = doc("Command: templates, one argv item each; never a shell line.")
-    log: str = doc("Log name on the hub and in the results.", "")
-    image: str | None = doc("Another image, a template.", None)
+    argv: tuple[str | Argument, ...] = doc(
+        "Command: templates, one argv item each; never a shell line.", kind="template", some=True
+    )
+    log: str = doc("Log name on the hub and in the results.", "", kind="file name")
+    image: str | None = doc("Another image, a template.", None, kind="template")
     root: Root | None = doc("See `container.root`.", None)
     target: bool = doc("True: mount the buildroot writable at /target (installing steps only).", False)
     user: Literal["koji", "root"] | None = doc("See `container.user`.", None)
     network: Network | None = doc("See `container.network`.", None)
     caps: CapabilityProfile | None = doc("See `container.caps`.", None)
-    workdir: str | None = doc("See `container.workdir`.", None)
-    env: Mapping[str, str] = doc("Added to, or overriding, `container.env`.", factory=dict)
-    env_from: str | None = doc("See `container.env_from`.", None)
+    workdir: str | None = doc("See `container.workdir`.", None, kind="template")
+    env: Mapping[str, str] = doc(
+        "Added to, or overriding, `container.env`.", factory=dict, kind="template", keys="variable name"
+    )
+    env_from: str | None = doc("See `container.env_from`.", None, kind="expression")
     mounts: tuple[Mount, ...] = doc("Added to `container.mounts`.", ())
     tmpfs: tuple[Tmpfs, ...] = doc("Added to `container.tmpfs`.", ())
     limits: Limits = doc("Overriding `container.limits`, key by key.", factory=Limits)
-    secrets: tuple[str, ...] = doc("Operator's secrets this step gets as files under /run/secrets.", ())
-    timeout: str | int = doc("Seconds, a number or template; the operator's step limit is the ceiling.", 0)
-    when: str | None = doc("Expression; the step is left out when it is false.", None)
+    secrets: tuple[str, ...] = doc(
+        "Operator's secrets this step gets as files under /run/secrets.", (), kind="word"
+    )
+    timeout: str | int = doc(
+        "Seconds, a number or template; the operator's step limit is the ceiling.", 0, kind="template", ge=0
+    )
+    when: str | None = doc("Expression; the step is left out when it is false.", None, kind="expression")
     again: Again | None = doc("Another round on a certain exit code.", None)
     fails: Fault = doc("Failure class of a non-zero exit.", "GenericError")
     exits: Mapping[str, Fault] = doc(
-        "Failure class by exit code, where it differs from `fails`.", factory=dict
+        "Failure class by exit code, where it differs from `fails`.",
+        factory=dict,
+        keys="exit code",
     )
-    message: str = doc("Fault text, a template; knows `exit.code`, `exit.signal`, `log`.", "")
+    message: str = doc(
+        "Fault text, a template; knows `exit.code`, `exit.signal`, `log`.", "", kind="template"
+    )
 
 
 @frozen(kw_only=True)
 class File:
     """A file written into the workspace's `in/` before the first step, read-only for the containers."""
 
-    path: str = doc("Path below `in/`, a template.")
+    path: str = doc("Path below `in/`, a template.", kind="template")
     content: str = doc("Content, a template unless `literal`.")
     literal: bool = doc("True: the content is written as it stands, no template.", False)
     mode: Literal["0644", "0755"] = doc("Permissions.", "0644")
-    when: str | None = doc("Expression; the file is left out when it is false.", None)
+    when: str | None = doc("Expression; the file is left out when it is false.", None, kind="expression")
 
 
 @frozen(kw_only=True)
@@ -222,8 +288,8 @@ class Buildroot:
     mode: Literal["repo", "image"] = doc(
         "`repo`: exactly the packages of the tag's repo; `image`: the task image itself.", "image"
     )
-    arch: str = doc("Architecture, a template.", "{{ task.arch }}")
-    group: str = doc("Comps group to install (mode `repo`).", "build")
+    arch: str = doc("Architecture, a template.", "{{ task.arch }}", kind="template")
+    group: str = doc("Comps group to install (mode `repo`).", "build", kind="template")
     tracked: bool = doc("True: recorded in the hub with its list of installed packages.", True)
 
 
@@ -231,13 +297,15 @@ class Buildroot:
 class Artifact:
     """A set of files collected from the workspace after the steps."""
 
-    name: str = doc("Name used as `artifacts.NAME`.")
-    glob: tuple[str, ...] = doc("Globs below the workspace (`result/*.rpm`); regular files only.")
-    exclude: tuple[str, ...] = doc("Globs left out.", ())
-    min: int = doc("Fewer is a failure.", 0)
-    max: int | None = doc("More is a failure.", None)
+    name: str = doc("Name used as `artifacts.NAME`.", kind="name")
+    glob: tuple[str, ...] = doc(
+        "Globs below the workspace (`result/*.rpm`); regular files only.", kind="glob", some=True
+    )
+    exclude: tuple[str, ...] = doc("Globs left out.", (), kind="glob")
+    min: int = doc("Fewer is a failure.", 0, ge=0)
+    max: int | None = doc("More is a failure.", None, ge=0)
     upload: bool = doc("False: counted and named, not uploaded.", True)
-    when: str | None = doc("Expression; not collected when it is false.", None)
+    when: str | None = doc("Expression; not collected when it is false.", None, kind="expression")
     fails: Fault = doc("Failure class of a wrong count.", "BuildError")
 
 
@@ -245,7 +313,7 @@ class Artifact:
 class Local:
     """How `engine run METHOD ARGUMENT…` without a hub finds its way."""
 
-    args: tuple[str, ...] = doc("What the positional arguments are: names of inputs.", ())
+    args: tuple[str, ...] = doc("What the positional arguments are: names of inputs.", (), kind="name")
     summary: str = doc("One line of help.", "")
 
 
@@ -253,18 +321,18 @@ class Local:
 class Recipe:
     """A task type."""
 
-    recipe: int = doc("Format version: 1.")
-    method: str = doc("Koji method; the file is named after it.")
+    recipe: int = doc("Format version: 1.", ge=1)
+    method: str = doc("Koji method; the file is named after it.", kind="method")
     summary: str = doc("One line.", "")
     params: tuple[Param, ...] = doc("Positional signature, in Koji's order.", ())
-    weight: float = doc("Task weight for the hub's scheduler.", 1.0)
+    weight: float = doc("Task weight for the hub's scheduler.", 1.0, ge=0)
     facts: HubFacts = doc("What to ask the hub.", factory=HubFacts)
     probes: tuple[Probe, ...] = doc("What to ask the host's file system.", ())
     inputs: tuple[Input, ...] = doc("Files and trees the task needs.", ())
     buildroot: Buildroot | None = doc("The task's own root file system.", None)
     container: Container = doc("The sandbox shared by the steps.", factory=Container)
     files: tuple[File, ...] = doc("Files written before the first step.", ())
-    steps: tuple[Step, ...] = doc("What is run, in order; at least one.")
+    steps: tuple[Step, ...] = doc("What is run, in order; at least one.", some=True)
     artifacts: tuple[Artifact, ...] = doc("What is collected.", ())
-    result: Any = doc("The task's result: any value, strings in it are templates.", None)
+    result: Any = doc("The task's result: any value, strings in it are templates.", None, kind="templates")
     local: Local = doc("Running without a hub.", factory=Local)
