@@ -90,7 +90,7 @@ def unpack(deb: Path, tree: Tree) -> None:
         with tarfile.open(fileobj=source.stdout, mode="r|") as archive:
             for member in archive:
                 original = posixpath.normpath("/" + member.name)
-                if original == "/":
+                if original.lstrip("/") in ("", *MERGED):  # links of the package `filesystem`
                     continue
                 path = merged(original)
                 owner = (member.uname or "root", member.gname or "root")
