@@ -1,0 +1,66 @@
+"""`engine config`: what holds and why, and a worker.toml from a kojid.conf."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def config() -> None:
+    """Show the settings, or convert a kojid.conf."""
+
+
+@config.command()
+@click.option(
+    "--config",
+    "config_path",
+    envvar="ADJUTANT_CONFIG",
+    show_envvar=True,
+    help="worker.toml, or a kojid.conf.",
+)
+@click.option("--kojid-conf", envvar="ADJUTANT_KOJID_CONF", show_envvar=True, help="An existing kojid.conf.")
+@click.option("--format", "form", type=click.Choice(["toml", "json"]), default="toml", show_default=True)
+def show(config_path: str | None, kojid_conf: str | None, form: str) -> None:
+    """Print every effective setting and where it comes from.
+
+    The first of these that names a setting wins: environment (ADJUTANT_*), worker.toml, kojid.conf, the default.
+    What had no effect is said on standard error.
+    """
+    from engine.settings import load_settings
+    from engine.settings.report import as_json, as_toml
+
+    loaded = load_settings(config_path, kojid_conf)
+    for note in loaded.notes:
+        click.echo(f"note: {note}", err=True)
+    click.echo(as_json(loaded.values) if form == "json" else as_toml(loaded.values), nl=False)
+
+
+@config.command()
+@click.argument("kojid_conf", type=click.Path(dir_okay=False))
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="File to write; otherwise standard output.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+def convert(kojid_conf: str, output: str | None, force: bool) -> None:
+    """Write a worker.toml that says what KOJID_CONF says.
+
+    What cannot be carried over is said on standard error, option by option.
+    """
+    from engine.core.errors import BadInput, Problem
+    from engine.settings.kojid import read_kojid_conf
+    from engine.settings.report import converted
+
+    text, notes = converted(read_kojid_conf(kojid_conf))
+    for note in notes:
+        click.echo(f"not carried over: {note}", err=True)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    path = Path(output)
+    if path.exists() and not force:
+        raise BadInput([Problem(output, "", "exists already", "--force replaces it")])
+    # It may hold a password; so it is private before the first byte is in it.
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(text, encoding="utf-8")
+    click.echo(f"wrote {output}", err=True)

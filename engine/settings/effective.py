@@ -1,0 +1,221 @@
+"""The layers laid over one another: every effective value with its origin, and the objects made of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve, frozen
+
+from engine.core import policy
+from engine.core.errors import BadInput, Problem, did_you_mean
+from engine.core.facts import Settings
+from engine.core.structure import structure, unstructure
+from engine.settings import kojid, sources
+from engine.settings.document import LEAVES, WorkerFile
+from engine.settings.sources import Layer
+from engine.worker.options import MAX_CHECK_IN, HubOptions, WorkerOptions
+
+DEFAULT_PATH = "/etc/koji-adjutant/worker.toml"
+LABEL_PREFIX = "io.koji.adjutant."
+MASK = "********"
+# kojid uses these when they exist and nothing else is said (contract 1.1).
+_IF_PRESENT = {"hub.cert": "/etc/kojid/client.crt", "hub.serverca": "/etc/kojid/serverca.crt"}
+
+
+@frozen
+class Effective:
+    """One setting as it holds: its key path in worker.toml, plain value, and where it came from."""
+
+    path: str
+    value: Any
+    origin: str
+    secret: bool = False
+
+    @property
+    def shown(self) -> Any:
+        """The value as it may be printed."""
+        return MASK if self.secret and self.value else self.value
+
+
+@frozen(kw_only=True)
+class Loaded:
+    """All settings. `settings` shape plans, `hub` and `worker` the daemon; `notes` changed nothing."""
+
+    settings: Settings
+    hub: HubOptions
+    worker: WorkerOptions
+    rlimits: Mapping[str, str]
+    values: tuple[Effective, ...]
+    notes: tuple[Problem, ...]
+    file: WorkerFile
+
+    def origin(self, path: str) -> str:
+        return next(value.origin for value in self.values if value.path == path)
+
+
+def load_settings(
+    config: str | None = None,
+    kojid_conf: str | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    command_line: Mapping[str, Any] | None = None,
+) -> Loaded:
+    """Read every source. BadInput with the problems of all of them at once.
+
+    `config` is worker.toml (or, ending in ``.conf``, a kojid.conf), `command_line` values by key path
+    (``hub.maxjobs``). Without `config`: $ADJUTANT_CONFIG, then /etc/koji-adjutant/worker.toml if it exists.
+    """
+    environment = os.environ if environment is None else environment
+    if config is not None and config.endswith(".conf"):
+        config, kojid_conf = None, config
+    problems: list[Problem] = []
+    notes: list[Problem] = []
+    layers: list[Layer] = [sources.command_line_layer(command_line or {})]
+    with _Collect(problems):
+        layer, ignored = sources.environment_layer(environment)
+        layers.append(layer)
+        notes.extend(ignored)
+    path = config or environment.get("ADJUTANT_CONFIG") or _existing(DEFAULT_PATH)
+    named = None
+    if path:
+        with _Collect(problems):
+            layers.append(sources.toml_layer(path))
+            named = layers[-1].values.get("kojid_conf")
+    conf_path = kojid_conf or environment.get("ADJUTANT_KOJID_CONF") or named or _existing(kojid.DEFAULT_PATH)
+    if conf_path:
+        with _Collect(problems):
+            conf = kojid.read_kojid_conf(conf_path)
+            notes.extend(conf.notes)
+            layers.append(sources.kojid_layer(conf))
+    if problems:
+        raise BadInput(problems)
+    return _combine(layers, notes)
+
+
+class _Collect:
+    """Gathers the problems of a BadInput instead of stopping at the first source."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        if isinstance(error, BadInput):
+            self.problems.extend(error.problems)
+            return True
+        return False
+
+
+def _existing(path: str) -> str | None:
+    return path if Path(path).is_file() else None
+
+
+def _combine(layers: Sequence[Layer], notes: list[Problem]) -> Loaded:
+    values = {path: _effective(path, layers) for path in LEAVES}
+    given = {path: value.value for path, value in values.items() if value.value is not None}
+    file = structure(sources.nest(given), WorkerFile, "settings")
+    values["worker.id"] = _worker_id(values["worker.id"], file.hub.workdir)
+    file = evolve(file, worker=evolve(file.worker, id=values["worker.id"].value))
+    problems = [Problem(values[path].origin, "", message, cure) for path, message, cure in _complaints(file)]
+    if problems:
+        raise BadInput(problems)
+    if file.hub.sleeptime > MAX_CHECK_IN:
+        notes.append(
+            Problem(
+                values["hub.sleeptime"].origin,
+                "",
+                f"{file.hub.sleeptime} s is longer than a host may be silent; {MAX_CHECK_IN} s is used",
+            )
+        )
+    return Loaded(
+        settings=_plan_settings(file),
+        hub=file.hub,
+        worker=file.worker,
+        rlimits=file.rlimits,
+        values=tuple(values.values()),
+        notes=tuple(notes),
+        file=file,
+    )
+
+
+def _effective(path: str, layers: Sequence[Layer]) -> Effective:
+    leaf = LEAVES[path]
+    for layer in layers:
+        if path in layer.values:
+            return Effective(path, unstructure(layer.values[path]), layer.origin(path), leaf.secret)
+    if path in _IF_PRESENT and _existing(_IF_PRESENT[path]):
+        return Effective(path, _IF_PRESENT[path], "default, as the file exists", leaf.secret)
+    return Effective(path, unstructure(leaf.default), "default", leaf.secret)
+
+
+def _worker_id(given: Effective, workdir: str) -> Effective:
+    """Two workers of one host must not take each other's containers for leftovers: the workdir tells them apart."""
+    if given.value:
+        return given
+    name = socket.gethostname()
+    if workdir != LEAVES["hub.workdir"].default:
+        name += f"-{zlib.crc32(workdir.encode()):08x}"
+    return evolve(given, value=name)
+
+
+def _plan_settings(file: WorkerFile) -> Settings:
+    hub, worker = file.hub, file.worker
+    return Settings(
+        adjutant_task_image_default=file.adjutant_task_image_default,
+        adjutant_image_pull_policy=file.adjutant_image_pull_policy,
+        adjutant_container_mounts=file.adjutant_container_mounts,
+        adjutant_network_enabled=file.adjutant_network_enabled,
+        adjutant_container_labels=file.adjutant_container_labels,
+        adjutant_container_timeouts=file.adjutant_container_timeouts,
+        worker_id=worker.id,
+        workdir=hub.workdir,
+        topdir=hub.topdir,
+        topurl=hub.topurl.split()[0] if hub.topurl.split() else "",
+        limits=file.limits,
+        rpmbuild_timeout=hub.rpmbuild_timeout,
+        packager=hub.packager,
+        vendor=hub.vendor,
+        distribution=hub.distribution,
+        mockhost=hub.mockhost,
+        selinux_type=worker.selinux_type,
+        selinux_level=worker.selinux_level,
+        variables=file.variables,
+    )
+
+
+def _complaints(file: WorkerFile) -> Iterator[tuple[str, str, str]]:
+    """What must hold beyond the type of each value: key path, message, cure."""
+    for path, value in (("hub.topdir", file.hub.topdir), ("hub.workdir", file.hub.workdir)):
+        complaint = policy.path_complaint(value)
+        if complaint:
+            yield path, *complaint
+    if file.hub.log_level and file.hub.log_level.upper() not in logging.getLevelNamesMapping():
+        known = sorted(set(logging.getLevelNamesMapping()) - {"NOTSET"})
+        yield (
+            "hub.log_level",
+            f"no level is called '{file.hub.log_level}'",
+            did_you_mean(file.hub.log_level, known),
+        )
+    if file.hub.host_principal_format.count("%") - 2 * file.hub.host_principal_format.count("%%") > 1:
+        yield "hub.host_principal_format", "may hold one %s, for the host's name", ""
+    for key in file.adjutant_container_labels:
+        if key.startswith(LABEL_PREFIX):
+            yield "adjutant_container_labels", f"'{key}' is set by the worker itself", "use another prefix"
+    for name, seconds in (("pull", 1), ("start", 1), ("stop_grace", 0)):
+        if getattr(file.adjutant_container_timeouts, name) < seconds:
+            yield f"adjutant_container_timeouts.{name}", f"must be at least {seconds} s", ""
+    for name, text in file.rlimits.items():
+        if not name.startswith("RLIMIT_") or not all(_is_limit(part) for part in text.split()) or not text:
+            yield "rlimits", f"{name} = '{text}' is no limit", 'write RLIMIT_NOFILE = "soft hard"'
+
+
+def _is_limit(text: str) -> bool:
+    return text.lstrip("-").isdigit()

@@ -1,0 +1,314 @@
+"""worker.toml, kojid.conf, environment and command line laid over one another."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from engine.cli.config import config as config_command
+from engine.core.errors import BadInput
+from engine.core.facts import Settings
+from engine.settings import Loaded, load_settings
+from engine.settings.document import LEAVES, WorkerFile
+from engine.settings.kojid import NO_EFFECT, READ, VARIABLES
+from engine.settings.sources import environment_variables
+
+KOJID = """
+[kojid]
+server = http://hub.example/kojihub
+topurl = http://hub.example/files http://mirror.example/files
+sleeptime = 3
+maxjobs = 4
+user = builder1
+password = secret-word
+offline_retry = no
+host_principal_format = compile/%s@EXAMPLE
+RLIMIT_NOFILE = 1024 4096
+yum_proxy = http://proxy:3128
+"""
+
+# Contract 1.1, the table of options, in its order.
+CONTRACT_OPTIONS = [
+    "server",
+    "topurl",
+    "topdir",
+    "workdir",
+    "chroot_tmpdir",
+    "sleeptime",
+    "maxjobs",
+    "minspace",
+    "buildroot_basic_cleanup_delay",
+    "buildroot_final_cleanup_delay",
+    "failed_buildroot_lifetime",
+    "task_avail_delay",
+    "literal_task_arches",
+    "build_arch_can_fail",
+    "mockdir",
+    "mockuser",
+    "mockhost",
+    "mock_bootstrap_image",
+    "packager",
+    "vendor",
+    "distribution",
+    "yum_proxy",
+    "rpmbuild_timeout",
+    "support_rpm_source_layout",
+    "use_createrepo_c",
+    "createrepo_update",
+    "createrepo_skip_stat",
+    "distrepo_skip_stat",
+    "copy_old_repodata",
+    "allowed_scms",
+    "allowed_scms_use_config",
+    "allowed_scms_use_policy",
+    "allow_password_in_scm_url",
+    "scm_credentials_dir",
+    "maven_repo_ignore",
+    "oz_install_timeout",
+    "xz_options",
+    "allow_noverifyssl",
+    "log_timestamps",
+    "log_level",
+    "admin_emails",
+    "smtphost",
+    "smtp_user",
+    "smtp_pass",
+    "from_addr",
+    "plugin",
+    "plugins",
+    "pluginpath",
+    "cert",
+    "serverca",
+    "no_ssl_verify",
+    "krb_principal",
+    "host_principal_format",
+    "keytab",
+    "ccache",
+    "user",
+    "password",
+    "max_retries",
+    "retry_interval",
+    "offline_retry",
+    "offline_retry_interval",
+    "timeout",
+    "use_fast_upload",
+    "pkgurl",
+]
+
+
+def load(tmp_path: Path, toml: str = "", kojid: str | None = None, **options: object) -> Loaded:
+    config = tmp_path / "worker.toml"
+    config.write_text(toml)
+    conf = None
+    if kojid is not None:
+        conf = str(tmp_path / "kojid.conf")
+        Path(conf).write_text(kojid)
+    options.setdefault("environment", {})
+    return load_settings(str(config), conf, **options)  # type: ignore[arg-type]
+
+
+def problems(tmp_path: Path, toml: str = "", kojid: str | None = None, **options: object) -> list[str]:
+    with pytest.raises(BadInput) as caught:
+        load(tmp_path, toml, kojid, **options)
+    return [str(one).replace(str(tmp_path) + "/", "") for one in caught.value.problems]
+
+
+def test_defaults_are_the_ADRs(tmp_path: Path) -> None:
+    settings = load(tmp_path).settings
+    plain = Settings()
+    for name in [path.partition(".")[0] for path in LEAVES if path.startswith("adjutant_")]:
+        assert getattr(settings, name) == getattr(plain, name), name
+    timeouts = settings.adjutant_container_timeouts
+    assert (timeouts.pull, timeouts.start, timeouts.stop_grace) == (300, 60, 20)
+    assert settings.adjutant_image_pull_policy == "if-not-present"
+    assert settings.adjutant_network_enabled is True
+
+
+def test_every_option_of_kojid_has_exactly_one_fate() -> None:
+    for option in CONTRACT_OPTIONS:
+        assert [option in READ, option in VARIABLES, option in NO_EFFECT].count(True) == 1, option
+    assert set(CONTRACT_OPTIONS) == READ | VARIABLES | set(NO_EFFECT)
+    assert all(reason for reason in NO_EFFECT.values())
+
+
+def test_a_kojid_conf_is_read_as_it_stands(tmp_path: Path) -> None:
+    loaded = load(tmp_path, kojid=KOJID)
+    assert loaded.hub.server == "http://hub.example/kojihub"
+    assert loaded.hub.host_principal_format == "compile/%s@EXAMPLE"
+    assert (loaded.hub.sleeptime, loaded.hub.maxjobs, loaded.hub.offline_retry) == (3, 4, False)
+    assert loaded.settings.topurl == "http://hub.example/files"
+    assert loaded.rlimits == {"RLIMIT_NOFILE": "1024 4096"}
+    assert loaded.settings.variables == {"yum_proxy": "http://proxy:3128"}
+    assert loaded.notes == ()
+    assert loaded.origin("hub.maxjobs") == f"{tmp_path}/kojid.conf: maxjobs"
+
+
+def test_what_a_kojid_conf_says_in_vain_is_named(tmp_path: Path) -> None:
+    loaded = load(tmp_path, kojid=KOJID + "plugins = runroot\nslepetime = 4\nkeepalive = 1\n[other]\nx = 1\n")
+    notes = [str(note).replace(f"{tmp_path}/", "") for note in loaded.notes]
+    assert notes == [
+        "kojid.conf: other: section ignored; kojid itself refuses it",
+        "kojid.conf: plugins: has no effect: builder plugins are not loaded; write a recipe for the task type",
+        "kojid.conf: slepetime: unknown option, ignored (did you mean 'sleeptime'?)",
+        "kojid.conf: keepalive: unknown option, ignored",
+    ]
+
+
+def test_precedence_and_origin(tmp_path: Path) -> None:
+    toml = "[hub]\nmaxjobs = 5\nsleeptime = 7\nretry_interval = 2"
+    loaded = load(
+        tmp_path,
+        toml,
+        KOJID,
+        environment={"ADJUTANT_HUB_SLEEPTIME": "8", "ADJUTANT_HUB_RETRY_INTERVAL": "9"},
+        command_line={"hub.retry_interval": 1, "hub.server": None},
+    )
+    found = {
+        path: (value.value, value.origin.replace(f"{tmp_path}/", ""))
+        for value in loaded.values
+        if (path := value.path) in {"hub.retry_interval", "hub.sleeptime", "hub.maxjobs", "hub.user", "hub.vendor"}
+    }
+    assert found == {
+        "hub.retry_interval": (1, "command line: --retry-interval"),
+        "hub.sleeptime": (8, "environment: ADJUTANT_HUB_SLEEPTIME"),
+        "hub.maxjobs": (5, "worker.toml: hub.maxjobs"),
+        "hub.user": ("builder1", "kojid.conf: user"),
+        "hub.vendor": ("Koji", "default"),
+    }
+
+
+def test_the_ADRs_names_as_environment_variables(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        environment={
+            "ADJUTANT_TASK_IMAGE_DEFAULT": "localhost/task:el10",
+            "ADJUTANT_IMAGE_PULL_POLICY": "never",
+            "ADJUTANT_CONTAINER_MOUNTS": "[{ source = '/srv/koji', target = '/mnt/koji', selinux_label = 'z' }]",
+            "ADJUTANT_NETWORK_ENABLED": "false",
+            "ADJUTANT_CONTAINER_LABELS": "{ site = 'a' }",
+            "ADJUTANT_CONTAINER_TIMEOUTS": "{ pull = 10, start = 11 }",
+            "ADJUTANT_CONTAINER_TIMEOUTS_STOP_GRACE": "3",
+        },
+    ).settings
+    assert settings.adjutant_task_image_default == "localhost/task:el10"
+    assert settings.adjutant_image_pull_policy == "never"
+    assert [mount.source for mount in settings.adjutant_container_mounts] == ["/srv/koji"]
+    assert settings.adjutant_network_enabled is False
+    assert settings.adjutant_container_labels == {"site": "a"}
+    timeouts = settings.adjutant_container_timeouts
+    assert (timeouts.pull, timeouts.start, timeouts.stop_grace) == (10, 11, 3)
+
+
+def test_all_problems_of_all_sources_at_once(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path,
+        'adjutant_network_enabled = "no"\nadjutant_image_pull_policy = "sometimes"\n[hub]\nmaxjobs = "4"\nslep = 3\n',
+        "[kojid]\nmaxjobs = many\noffline_retry = perhaps\n",
+        environment={"ADJUTANT_HUB_MINSPACE": "1G", "ADJUTANT_CONTAINER_TIMEOUTS": "{ stop = 3 }"},
+    )
+    assert sorted(found) == [
+        "environment: ADJUTANT_CONTAINER_TIMEOUTS: unknown key 'stop'",
+        "environment: ADJUTANT_HUB_MINSPACE: must be an integer, got '1G'",
+        "kojid.conf: maxjobs: must be an integer, got 'many'",
+        "kojid.conf: offline_retry: must be yes or no, got 'perhaps'",
+        "worker.toml: adjutant_image_pull_policy: must be one of 'if-not-present', 'always', 'never', got 'sometimes'",
+        "worker.toml: adjutant_network_enabled: must be a boolean, got string 'no' (write false without quotes)",
+        "worker.toml: hub: unknown key 'slep' (did you mean 'sleeptime'?)",
+        "worker.toml: hub.maxjobs: must be an integer, got string '4' (write 4 without quotes)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("toml", "expected"),
+    [
+        ('[hub]\nworkdir = "relative"', "worker.toml: hub.workdir: must be an absolute path"),
+        ('[hub]\nlog_level = "LOUD"', "worker.toml: hub.log_level: no level is called 'LOUD'"),
+        ('[hub]\nhost_principal_format = "%s%s"', "worker.toml: hub.host_principal_format: may hold one %s"),
+        ('[adjutant_container_labels]\n"io.koji.adjutant.x" = "1"', "worker.toml: adjutant_container_labels: "),
+        ("[adjutant_container_timeouts]\npull = 0", "worker.toml: adjutant_container_timeouts.pull: must be"),
+        ('[rlimits]\nRLIMIT_NOFILE = "much"', "worker.toml: rlimits: RLIMIT_NOFILE = 'much' is no limit"),
+    ],
+)
+def test_values_that_do_not_fit(tmp_path: Path, toml: str, expected: str) -> None:
+    found = problems(tmp_path, toml)
+    assert len(found) == 1
+    assert found[0].startswith(expected[: len(found[0])][:60]), found
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="No such file"):
+        load_settings(str(tmp_path / "none.toml"), environment={})
+    with pytest.raises(BadInput, match=r"has no section \[kojid\]"):
+        load(tmp_path, kojid="[hub]\nserver = x\n")
+    with pytest.raises(BadInput, match="not a kojid.conf"):
+        load(tmp_path, kojid="server = x\n")
+
+
+def test_a_conf_file_given_as_config_is_a_kojid_conf(tmp_path: Path) -> None:
+    path = tmp_path / "kojid.conf"
+    path.write_text(KOJID)
+    assert load_settings(str(path), environment={}).hub.user == "builder1"
+
+
+def test_worker_toml_can_name_the_kojid_conf(tmp_path: Path) -> None:
+    (tmp_path / "k.conf").write_text(KOJID)
+    assert load(tmp_path, f'kojid_conf = "{tmp_path}/k.conf"').hub.maxjobs == 4
+
+
+def test_workers_of_one_host_are_told_apart_by_their_workdir(tmp_path: Path) -> None:
+    ids = {load(tmp_path, f'[hub]\nworkdir = "/w/{name}"').settings.worker_id for name in "ab"}
+    ids.add(load(tmp_path).settings.worker_id)
+    assert len(ids) == 3
+    assert load(tmp_path, '[worker]\nid = "w1"').settings.worker_id == "w1"
+
+
+def test_every_setting_has_its_own_environment_variable() -> None:
+    assert len(environment_variables()) == len(LEAVES)
+
+
+def test_show_prints_toml_that_is_a_worker_toml(tmp_path: Path) -> None:
+    conf = tmp_path / "kojid.conf"
+    conf.write_text(KOJID)
+    result = CliRunner().invoke(config_command, ["show", "--kojid-conf", str(conf)])
+    assert result.exit_code == 0, result.output
+    assert "secret-word" not in result.output
+    assert f"# {conf}: maxjobs\nmaxjobs = 4\n" in result.output
+    again = tmp_path / "again.toml"
+    again.write_text(result.stdout)
+    loaded = load_settings(str(again), environment={})
+    assert loaded.hub.maxjobs == 4
+    assert loaded.settings.variables == {"yum_proxy": "http://proxy:3128"}
+
+
+def test_show_as_json_has_every_setting(tmp_path: Path) -> None:
+    result = CliRunner().invoke(config_command, ["show", "--format", "json", "--kojid-conf", "/dev/null"])
+    assert isinstance(result.exception, BadInput)
+    conf = tmp_path / "kojid.conf"
+    conf.write_text(KOJID)
+    result = CliRunner().invoke(config_command, ["show", "--format", "json", "--kojid-conf", str(conf)])
+    table = json.loads(result.stdout)
+    assert set(table) == set(LEAVES)
+    assert table["hub.password"] == {"value": "********", "origin": f"{conf}: password"}
+
+
+def test_convert_says_the_same_and_is_private(tmp_path: Path) -> None:
+    conf, target = tmp_path / "kojid.conf", tmp_path / "worker.toml"
+    conf.write_text(KOJID + "mockdir = /var/lib/mock\n")
+    result = CliRunner().invoke(config_command, ["convert", str(conf), "-o", str(target)])
+    assert result.exit_code == 0, result.output
+    assert re.search(r"not carried over: .*kojid\.conf: mockdir: has no effect", result.stderr)
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert tomllib.loads(target.read_text())["hub"]["password"] == "secret-word"
+    direct = load_settings(None, str(conf), environment={})
+    by_way = load_settings(str(target), environment={})
+    assert by_way.file == direct.file
+    again = CliRunner().invoke(config_command, ["convert", str(conf), "-o", str(target)])
+    assert isinstance(again.exception, BadInput)
+
+
+def test_the_class_has_a_description_for_every_key() -> None:
+    assert all(leaf.summary for leaf in LEAVES.values() if leaf.table in {"", "hub", "worker"})
+    assert WorkerFile().hub.sleeptime == 15
