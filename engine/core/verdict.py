@@ -1,0 +1,110 @@
+"""How a step's end becomes a failure: whose fault, and the words for it. Pure."""
+
+from __future__ import annotations
+
+import re
+import signal as signals
+from collections.abc import Iterable
+
+from engine.core.manager import Outcome
+from engine.core.outcome import DiskSpace, Failure
+from engine.core.plan import PlannedStep
+from engine.core.recipe import Fault
+
+INFRASTRUCTURE: Fault = "infrastructure"
+NEARLY_FULL = 1024**3
+"""dnf and rpm refuse a transaction while this much may still be free."""
+_FULL_WORDS = re.compile(r"No space left on device|Disk quota exceeded|more space needed on the|Disk Requirements:")
+
+
+def step_failure(
+    step: PlannedStep,
+    outcome: Outcome,
+    *,
+    message: str = "",
+    log: str = "",
+    log_limit: int | None = None,
+    disks: Iterable[DiskSpace] = (),
+    tail: str = "",
+) -> Failure | None:
+    """Why `step` failed, or None when it did not.
+
+    `message` is the recipe's own fault text, already rendered. `log_limit` is given when the step was stopped
+    because its log outgrew it (bytes). `disks` are the lowest values seen while the step ran: a file
+    system without room makes any failure the host's, whatever the command said about it. `tail` is the end of
+    the log: words about a full disk count only where a disk was nearly full, for a package's own tests say them too.
+    """
+    cause = _cause(step, outcome, log_limit)
+    if cause is None:
+        return None
+    place = f"step {step.name}: "
+    says_full = bool(_FULL_WORDS.search(tail))
+    full = next((disk for disk in disks if disk.full or (says_full and disk.bytes < NEARLY_FULL)), None)
+    if full is not None:
+        return Failure(
+            fault=INFRASTRUCTURE,
+            message=f"{place}disk full: {disk_words(full)}; the step ended with {cause}",
+            step=step.name,
+            log=log,
+            retry=True,
+        )
+    words = message or f"{place}{cause}; see {log} for more information"
+    if message and not _plain_exit(outcome, log_limit):
+        words = f"{message} ({cause})"
+    return Failure(fault=_fault(step, outcome, log_limit), message=words, step=step.name, log=log)
+
+
+def disk_words(disk: DiskSpace) -> str:
+    """``0 bytes free on /var/tmp/x``, or the inodes when those ran out."""
+    if disk.inodes < 1 and disk.bytes >= 1:
+        return f"no free inode on {disk.path} ({size_words(disk.bytes)} free)"
+    return f"{size_words(disk.bytes)} free on {disk.path}"
+
+
+def size_words(count: int) -> str:
+    """``512 bytes``, ``4.0 GiB``."""
+    if count < 1024:
+        return f"{count} bytes"
+    value = float(count)
+    for unit in ("KiB", "MiB", "GiB"):
+        value /= 1024
+        if value < 1024:
+            return f"{value:.1f} {unit}"
+    return f"{value / 1024:.1f} TiB"
+
+
+def signal_words(number: int) -> str:
+    """``signal 9 (SIGKILL)``."""
+    try:
+        return f"signal {number} ({signals.Signals(number).name})"
+    except ValueError:
+        return f"signal {number}"
+
+
+def _plain_exit(outcome: Outcome, log_limit: int | None) -> bool:
+    return log_limit is None and not (outcome.timed_out or outcome.oom or outcome.signal)
+
+
+def _cause(step: PlannedStep, outcome: Outcome, log_limit: int | None) -> str | None:
+    memory = step.container.limits.memory
+    if log_limit is not None:
+        return f"stopped: its log grew beyond {size_words(log_limit)}"
+    if outcome.timed_out:
+        return f"no end after {step.timeout} s"
+    if outcome.oom:
+        limit = f"limit {size_words(memory)}" if memory else "no limit set: the host ran out"
+        return f"out of memory ({limit})"
+    if outcome.signal:
+        return f"killed by {signal_words(outcome.signal)}"
+    if outcome.exit_code != 0:
+        return f"exit code {outcome.exit_code}"
+    return None
+
+
+def _fault(step: PlannedStep, outcome: Outcome, log_limit: int | None) -> Fault:
+    if log_limit is not None or outcome.timed_out:
+        return step.fails
+    if outcome.oom:
+        # Within a limit the same build fails the same way anywhere; without one it was this host's memory.
+        return step.fails if step.container.limits.memory else INFRASTRUCTURE
+    return step.exits.get(str(outcome.exit_code), step.fails)
