@@ -1,0 +1,4 @@
+int answer(void)
+{
+    return forty_two;
+}
