@@ -47,7 +47,10 @@ def word_complaint(word: str, template: str) -> Complaint | None:
     `template` is the recipe's text: only what the recipe itself wrote may begin with ``-``.
     """
     if CONTROL.search(word):
-        return f"a value has a NUL, newline or carriage return: {_short(word)}", "such a value cannot be an argument"
+        return (
+            f"a value has a NUL, newline or carriage return: {_short(word)}",
+            "such a value cannot be an argument",
+        )
     if len(word.encode()) > MAX_WORD:
         return f"a value is {len(word)} characters long", f"an argument may have {MAX_WORD} bytes"
     if word.startswith("-") and not template.startswith("-"):
@@ -75,7 +78,10 @@ def path_complaint(path: str, *, absolute: bool = True) -> Complaint | None:
 def file_name_complaint(name: str) -> Complaint | None:
     """A file name made from a task's value: nothing hidden, no option, no separator."""
     if not FILE_NAME.match(name) or len(name) > 255:
-        return f"{_short(name)} cannot be a file name", "letters, digits and . _ + ~ ^ : @ = , - only, no leading dot"
+        return (
+            f"{_short(name)} cannot be a file name",
+            "letters, digits and . _ + ~ ^ : @ = , - only, no leading dot",
+        )
     return None
 
 

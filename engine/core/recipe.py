@@ -91,7 +91,8 @@ class Param:
 
     name: str = doc("Name, as in Koji's signature.", kind="name")
     type: ParamType = doc(
-        "`path` is a safe relative path (no `..`, no leading `/` or `-`), `tag` an id, a name or a dict.",
+        "`path` is a safe relative path (no `..`, no leading `/` or `-`), `arch` an architecture's name, "
+        "`tag` an id, a name or a dict.",
         "any",
     )
     optional: bool = doc("True: may be absent; its value is then `default`, or None.", False)
@@ -120,6 +121,18 @@ class Probe:
 
     name: str = doc("Name: `probes.NAME.exists`, `probes.NAME.size`.", kind="name")
     path: str = doc("Host path, a template.", kind="template")
+    when: str | None = doc(
+        "Expression; not asked when it is false, and then answered with no.", None, kind="expression"
+    )
+
+
+@frozen(kw_only=True)
+class Check:
+    """Something that must hold of params and facts before anything runs."""
+
+    that: str = doc("Expression that must be true.", kind="expression")
+    message: str = doc("Fault text when it is false, a template.", kind="template")
+    fails: Fault = doc("Failure class when it is false.", "GenericError")
 
 
 @frozen(kw_only=True)
@@ -232,7 +245,7 @@ class Step:
     """One container of the task. Unset keys come from `container`."""
 
     name: str = doc("Short name: container name, progress line.", kind="name")
-    summary: str = doc("What it does, shown while it runs.", "")
+    summary: str = doc("What it does, shown while it runs; a template.", "", kind="template")
     argv: tuple[str | Argument, ...] = doc(
         "Command: templates, one argv item each; never a shell line.", kind="template", some=True
     )
@@ -328,7 +341,13 @@ class Recipe:
     weight: float = doc("Task weight for the hub's scheduler.", 1.0, ge=0)
     facts: HubFacts = doc("What to ask the hub.", factory=HubFacts)
     probes: tuple[Probe, ...] = doc("What to ask the host's file system.", ())
+    checks: tuple[Check, ...] = doc("What must hold before anything runs.", ())
     inputs: tuple[Input, ...] = doc("Files and trees the task needs.", ())
+    directories: tuple[str, ...] = doc(
+        "Directories made in the workspace before the first step (templates, e.g. `result/repo`).",
+        (),
+        kind="template",
+    )
     buildroot: Buildroot | None = doc("The task's own root file system.", None)
     container: Container = doc("The sandbox shared by the steps.", factory=Container)
     files: tuple[File, ...] = doc("Files written before the first step.", ())

@@ -59,9 +59,7 @@ class Record(dict[str, Any]):
     """Named values that know their own place, so that a wrong name can be told in full."""
 
     def __init__(self, path: str, values: Mapping[str, Any]) -> None:
-        super().__init__(
-            {key: record(f"{path}.{key}" if path else key, value) for key, value in values.items()}
-        )
+        super().__init__({key: record(f"{path}.{key}" if path else key, value) for key, value in values.items()})
         self.path = path
 
 
@@ -83,9 +81,7 @@ class _Missing(StrictUndefined):
         if isinstance(owner, Record):
             return TemplateProblem(f"unknown variable '{owner.path}.{name}'")
         if owner is None:
-            return TemplateProblem(
-                f"'{name}' is asked of a value that is None here", "test it with a `when` first"
-            )
+            return TemplateProblem(f"'{name}' is asked of a value that is None here", "test it with a `when` first")
         if self._undefined_hint:
             return TemplateProblem(self._undefined_hint)
         return TemplateProblem(f"unknown variable '{name}'")
@@ -177,13 +173,9 @@ def parse(text: str) -> nodes.Template:
     try:
         tree = _TEXT.parse(text)
     except TemplateSyntaxError as error:
-        raise TemplateProblem(
-            f"not a template: {error.message}", f"line {error.lineno} of the text"
-        ) from None
+        raise TemplateProblem(f"not a template: {error.message}", f"line {error.lineno} of the text") from None
     for node in tree.find_all((nodes.Stmt, nodes.Name)):
-        if isinstance(node, nodes.Stmt) and not isinstance(
-            node, nodes.Output | nodes.If | nodes.For | nodes.Assign
-        ):
+        if isinstance(node, nodes.Stmt) and not isinstance(node, nodes.Output | nodes.If | nodes.For | nodes.Assign):
             raise TemplateProblem(
                 f"'{type(node).__name__.lower()}' is not part of the template language",
                 f"line {node.lineno}: use if, for and set",

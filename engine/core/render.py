@@ -1,0 +1,225 @@
+"""recipe + request + facts -> plan. Pure: the same values give the same bytes on any machine.
+
+All problems are collected and raised together as `BadInput`.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from engine.core import policy, templates
+from engine.core.errors import BadInput, EngineError, InfrastructureError, Problem, TaskFailed
+from engine.core.facts import Facts, ProbeAnswer, TaskRequest
+from engine.core.plan import Plan, PlannedFile, PlannedInput, Workspace
+from engine.core.recipe import Input, Recipe
+from engine.core.rendering import Rendering, container_name, labels, selinux_level
+from engine.core.request import check_params
+from engine.core.spec import AnchorSpec
+from engine.core.steps import render_steps
+
+TARGET_ARCH = {"armhfp": "armv7hl"}  # a Koji arch that rpm does not know (contract 5.2)
+
+
+def probe_paths(recipe: Recipe, request: TaskRequest, facts: Facts) -> dict[str, str]:
+    """The host paths that the recipe's probes ask about, by probe name; those left out by `when` are absent."""
+    rendering, _workspace, _inputs_planned = _begin(recipe, request, facts, f"recipes/{recipe.method}.toml")
+    paths = {
+        probe.name: rendering.text(f"probes[{index}].path", probe.path)
+        for index, probe in enumerate(recipe.probes)
+        if rendering.holds(f"probes[{index}]", probe.when)
+    }
+    if rendering.problems:
+        raise BadInput(rendering.problems)
+    return paths
+
+
+def render(recipe: Recipe, request: TaskRequest, facts: Facts, *, where: str = "") -> Plan:
+    """The plan of one task.
+
+    Raises BadInput with every problem of recipe, request and facts together; TaskFailed or
+    InfrastructureError for a check of the recipe that does not hold.
+    """
+    where = where or f"recipes/{recipe.method}.toml"
+    rendering, workspace, inputs = _begin(recipe, request, facts, where)
+    rendering.variables = templates.variables({**rendering.variables, "probes": _probes(rendering)})
+    anchor = None
+    if recipe.buildroot is not None:
+        arch = rendering.text("buildroot.arch", recipe.buildroot.arch)
+        target = TARGET_ARCH.get(arch, arch)
+        image = (facts.buildroot.image if facts.buildroot else "") or rendering.variables["image"]
+        found = attrs.asdict(facts.buildroot) if facts.buildroot else {"id": None, "name": "", "arch": arch}
+        rendering.variables = templates.variables(
+            {**rendering.variables, "target_arch": target, "buildroot": {**found, "image": image}}
+        )
+        anchor = _anchor(request, facts, image)
+    failed = _checks(rendering)
+    files = _files(rendering)
+    steps, mounted = render_steps(rendering, workspace, anchor, request.task_id)
+    directories = {"in", "logs", "result", *mounted, *_directories(rendering)}
+    if rendering.problems:
+        raise BadInput(rendering.problems)
+    if failed is not None:
+        raise failed
+    return Plan(
+        method=recipe.method,
+        recipe=where,
+        task_id=request.task_id,
+        worker_id=facts.settings.worker_id,
+        workspace=workspace,
+        directories=tuple(sorted(directories)),
+        files=files,
+        inputs=inputs,
+        anchor=anchor,
+        steps=steps,
+        artifacts=tuple(
+            artifact
+            for index, artifact in enumerate(recipe.artifacts)
+            if rendering.holds(f"artifacts[{index}]", artifact.when)
+        ),
+        log_bytes=facts.settings.limits.log_bytes,
+    )
+
+
+def _begin(
+    recipe: Recipe, request: TaskRequest, facts: Facts, where: str
+) -> tuple[Rendering, Workspace, tuple[PlannedInput, ...]]:
+    """Checked parameters, the workspace and the inputs: what probes may already speak of."""
+    params, problems = check_params(recipe.params, request.params)
+    if request.method != recipe.method:
+        message = f"is {request.method!r}, the recipe is for {recipe.method!r}"
+        problems.append(Problem("request", "method", message))
+    settings = facts.settings
+    if not policy.CONTAINER_NAME.match(settings.worker_id):
+        message = f"{settings.worker_id!r} cannot be part of a container's name"
+        problems.append(Problem("settings", "worker_id", message))
+    if problems:
+        raise BadInput(problems)
+    host = posixpath.join(settings.workdir, str(request.task_id))
+    workspace = Workspace(host=host, path=f"/work/{request.task_id}")
+    scope = templates.variables(_variables(request, params, facts, workspace))
+    rendering = Rendering(recipe, facts, where, scope)
+    inputs, paths = _inputs(rendering, workspace)
+    rendering.variables = templates.variables({**rendering.variables, "inputs": paths})
+    return rendering, workspace, inputs
+
+
+def _probes(rendering: Rendering) -> dict[str, Any]:
+    """The answers among the facts; one that is needed and missing is a problem of the request."""
+    answers: dict[str, Any] = {}
+    for index, probe in enumerate(rendering.recipe.probes):
+        answer = rendering.facts.probes.get(probe.name)
+        if answer is None and rendering.holds(f"probes[{index}]", probe.when):
+            cure = "give exists and size"
+            rendering.problems.append(Problem("request", f"facts.probes.{probe.name}", "a value is missing", cure))
+        answers[probe.name] = attrs.asdict(answer or ProbeAnswer())
+    return answers
+
+
+def _directories(rendering: Rendering) -> set[str]:
+    made = set()
+    for index, template in enumerate(rendering.recipe.directories):
+        place = f"directories[{index}]"
+        path = rendering.text(place, template)
+        if path.split("/")[0] in {"in", "logs"}:
+            rendering.complain(place, f"{path}: in/ and logs/ are the engine's", "use result/…")
+        elif rendering.check(place, policy.path_complaint(path, absolute=False)):
+            made.add(path)
+    return made
+
+
+def _variables(request: TaskRequest, params: Mapping[str, Any], facts: Facts, workspace: Workspace) -> dict[str, Any]:
+    def known(value: Any) -> Any:
+        return None if value is None else attrs.asdict(value)
+
+    task = {f.name: getattr(request, f.name) for f in attrs.fields(TaskRequest) if f.name not in {"params", "task_id"}}
+    return {
+        "params": params,
+        "task": {"id": request.task_id, **task},
+        "settings": attrs.asdict(facts.settings),
+        "host": known(facts.host),
+        "image": facts.image or facts.settings.adjutant_task_image_default,
+        "workspace": known(workspace),
+        "repo": known(facts.repo),
+        "old_repo": known(facts.old_repo),
+        "build_tag": known(facts.build_tag),
+        "external_repos": [known(repo) for repo in facts.external_repos],
+        "repos": [known(repo) for repo in facts.repos],
+        "macros": [known(macro) for macro in facts.macros],
+        "env": [known(variable) for variable in facts.env],
+    }
+
+
+def _inputs(rendering: Rendering, workspace: Workspace) -> tuple[tuple[PlannedInput, ...], dict[str, str | None]]:
+    """The planned inputs, and `inputs.NAME` for the templates: a path inside the containers.
+
+    A tree also has `inputs.NAME_source`, its place on the host, for a mount.
+    """
+    planned: list[PlannedInput] = []
+    paths: dict[str, str | None] = {}
+    for index, item in enumerate(rendering.recipe.inputs):
+        place = f"inputs[{index}]"
+        given = rendering.facts.inputs.get(item.name)
+        if given is None and not rendering.holds(place, item.when):
+            paths[item.name] = None
+            continue
+        source = given if given is not None else rendering.text(f"{place}.source", item.source)
+        if item.kind == "tree":
+            paths[f"{item.name}_source"] = source
+            paths[item.name] = rendering.text(f"{place}.target", item.target) or f"{workspace.path}/{item.name}"
+            if rendering.check(f"{place}.source", policy.path_complaint(source)):
+                planned.append(PlannedInput(name=item.name, source=source, path="", local=True))
+            continue
+        name = _file_name(rendering, place, item, source)
+        paths[item.name] = f"{workspace.path}/in/{name}"
+        local = given is not None
+        if rendering.check(f"{place}.source", policy.path_complaint(source, absolute=local)):
+            planned.append(PlannedInput(name=item.name, source=source, path=f"in/{name}", local=local))
+    return tuple(planned), paths
+
+
+def _file_name(rendering: Rendering, place: str, item: Input, source: str) -> str:
+    name = rendering.text(f"{place}.target", item.target) or posixpath.basename(source)
+    rendering.check(f"{place}.source", policy.file_name_complaint(name))
+    return name
+
+
+def _checks(rendering: Rendering) -> EngineError | None:
+    """The error of the first check that does not hold."""
+    for index, check in enumerate(rendering.recipe.checks):
+        place = f"checks[{index}]"
+        if not rendering.holds(f"{place}.that", check.that):
+            message = rendering.text(f"{place}.message", check.message)
+            return InfrastructureError(message) if check.fails == "infrastructure" else TaskFailed(check.fails, message)
+    return None
+
+
+def _files(rendering: Rendering) -> tuple[PlannedFile, ...]:
+    planned, seen = [], set()
+    for index, file in enumerate(rendering.recipe.files):
+        place = f"files[{index}]"
+        if not rendering.holds(place, file.when):
+            continue
+        path = rendering.text(f"{place}.path", file.path)
+        content = file.content if file.literal else rendering.text(f"{place}.content", file.content)
+        if not rendering.check(f"{place}.path", policy.path_complaint(path, absolute=False)):
+            continue
+        if path in seen:
+            rendering.complain(f"{place}.path", f"{path!r} is written twice", "give one of them another name")
+        seen.add(path)
+        planned.append(PlannedFile(path=f"in/{path}", content=content, mode=file.mode))
+    return tuple(planned)
+
+
+def _anchor(request: TaskRequest, facts: Facts, image: str) -> AnchorSpec:
+    settings = facts.settings
+    return AnchorSpec(
+        name=container_name(facts, request.task_id, "root"),
+        image=image,
+        labels=labels(facts, request.task_id, "anchor"),
+        selinux_type=settings.selinux_type,
+        selinux_level=selinux_level(facts, request.task_id),
+    )
