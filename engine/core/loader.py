@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from engine.core import references
 from engine.core.documents import described, parse_toml
 from engine.core.errors import BadInput, Problem
 from engine.core.recipe import FORMAT, Recipe
+from engine.core.rules import RULES
 from engine.core.structure import make_converter, structure_with
 
-_CONVERTER = make_converter()
+_CONVERTER = make_converter(RULES)
 
 
 def load_recipe(text: str, where: str) -> Recipe:
@@ -22,7 +24,10 @@ def load_recipe(text: str, where: str) -> Recipe:
     data = parse_toml(text, where)
     if problems := list(_format_problems(data, where)):
         raise BadInput(problems)
-    return structure_with(_CONVERTER, data, Recipe, where)
+    recipe = structure_with(_CONVERTER, data, Recipe, where)
+    if problems := [Problem(where, *found) for found in references.problems(recipe)]:
+        raise BadInput(problems)
+    return recipe
 
 
 def _format_problems(data: Mapping[str, Any], where: str) -> Iterator[Problem]:
