@@ -125,6 +125,7 @@ class TaskDirectory:
     def __init__(self, path: str, task_id: int, *, new: bool = False) -> None:
         self.path, self.task_id = path, task_id
         self._logs: dict[str, FileLog] = {}
+        self._watched: list[str] = []
         self.root = paths.open_root(path)
         try:
             # Only the maker makes the lock: one made again while the directory is being removed would stay.
@@ -180,12 +181,19 @@ class TaskDirectory:
         with self._naming("read", ""):
             return scan(self.root, tuple(artifacts))
 
-    def disk(self) -> DiskSpace:
-        """Room on the file system of this directory."""
-        room = os.fstatvfs(self.root)
-        # Some file systems have no fixed number of inodes and say 0 of 0.
-        inodes = room.f_favail if room.f_files else 1 << 30
-        return DiskSpace(path=self.path, bytes=room.f_bavail * room.f_frsize, inodes=inodes)
+    def watch(self, path: str) -> None:
+        """Count the file system of `path` among `disks` too, if this user can look at it."""
+        with suppress(OSError):
+            os.statvfs(path)
+            self._watched.append(path)
+
+    def disks(self) -> tuple[DiskSpace, ...]:
+        """Room on the file systems that the steps write to."""
+        found = [_space(self.path, os.fstatvfs(self.root))]
+        for path in self._watched:
+            with suppress(OSError):
+                found.append(_space(path, os.statvfs(path)))
+        return tuple(found)
 
     def keep(self, record: Mapping[str, Any]) -> None:
         """Mark the directory as kept, with what `engine shell` needs to know."""
@@ -247,7 +255,12 @@ def _cannot(doing: str, path: str, error: OSError) -> InfrastructureError:
     why = error.strerror or str(error)
     if error.errno in DISK_ERRNOS:
         with suppress(OSError):
-            room = os.statvfs(path if os.path.isdir(path) else os.path.dirname(path))
-            space = DiskSpace(path=path, bytes=room.f_bavail * room.f_frsize, inodes=room.f_favail)
-            why = f"disk full: {disk_words(space)}"
+            place = path if os.path.isdir(path) else os.path.dirname(path)
+            why = f"disk full: {disk_words(_space(place, os.statvfs(place)))}"
     return InfrastructureError(f"cannot {doing} {path}: {why}")
+
+
+def _space(path: str, room: os.statvfs_result) -> DiskSpace:
+    # Some file systems have no fixed number of inodes and say 0 of 0.
+    inodes = room.f_favail if room.f_files else 1 << 30
+    return DiskSpace(path=path, bytes=room.f_bavail * room.f_frsize, inodes=inodes)

@@ -174,13 +174,14 @@ def _safe_name(name: str) -> bool:
 
 
 def _clash(sets: Sequence[ArtifactSet], artifacts: Sequence[Artifact], logs: Iterable[str]) -> Failure | None:
-    seen: dict[str, str] = {name: f"the log {name}" for name in (*logs, "result.json", "replay.sh")}
+    seen: dict[str, str] = {name: f"the log {name}" for name in logs}
+    seen |= {name: f"the engine's {name}" for name in ("result.json", "replay.sh")}
     faults = {artifact.name: artifact.fails for artifact in artifacts}
     for group in sets:
         if not group.upload:
             continue
         for file in group.files:
-            earlier = seen.setdefault(file.name, file.source)
+            earlier = seen.get(file.path.split("/", 1)[0]) or seen.setdefault(file.name, file.source)
             if earlier != file.source:
                 return Failure(
                     fault=faults[group.name],

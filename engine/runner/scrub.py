@@ -1,0 +1,43 @@
+"""Removing what containers wrote, by a container: rootless, their files belong to uids the engine cannot be."""
+
+from __future__ import annotations
+
+from engine.core.plan import Plan
+from engine.core.spec import LABEL_ROLE, ContainerSpec, VolumeMount
+
+
+def scrub_spec(plan: Plan) -> ContainerSpec:
+    """A container of the plan's own image that empties every directory its steps could write to.
+
+    As the root of the container, with just enough capabilities to remove any file; ``find -delete`` follows no
+    link and stays on the mounts.
+    """
+    step = next((step for step in plan.steps if step.container.root is None), plan.steps[0])
+    image = plan.anchor.image if plan.anchor and step.container.root else step.container.image
+    sources = sorted(
+        {
+            mount.source
+            for step in plan.steps
+            for mount in step.container.mounts
+            if not mount.read_only and mount.source.startswith(plan.workspace.host + "/")
+        }
+    )
+    mounts = tuple(
+        VolumeMount(source=source, target=f"/scrub/{index}", read_only=False, selinux_label="Z")
+        for index, source in enumerate(sources)
+    )
+    name = f"adjutant-{plan.worker_id}-{plan.task_id}-scrub"
+    return ContainerSpec(
+        name=name,
+        image=image,
+        argv=("find", "/scrub", "-mindepth", "2", "-delete"),
+        user_id=None,
+        group_id=None,
+        network_disabled=True,
+        mounts=mounts,
+        capabilities=("DAC_OVERRIDE", "FOWNER"),
+        labels={**step.container.labels, LABEL_ROLE: "scrub"},
+        log_path=f"{plan.workspace.host}/logs/scrub.ctr",
+        selinux_type=step.container.selinux_type,
+        selinux_level=step.container.selinux_level,
+    )

@@ -1,0 +1,158 @@
+"""Running the steps of a plan one after the other: logs, rounds, timeouts, and whose fault an end is."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+
+from engine.core.errors import ContainerError, InfrastructureError, Interrupted
+from engine.core.manager import Cancelled, ContainerManager, Outcome
+from engine.core.outcome import DiskSpace, Failure, StepRun
+from engine.core.plan import Plan, PlannedStep
+from engine.core.verdict import disk_words, step_failure
+from engine.runner.ports import Closing, Progress, StepLog, WorkspaceFiles
+
+DISK_INTERVAL = 1.0
+"""Seconds between two looks at the free space while a step runs."""
+
+
+class StepRunner:
+    """Runs the steps of one plan. `runs` are the steps so far, also after an exception."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        manager: ContainerManager,
+        workspace: WorkspaceFiles,
+        closing: Closing,
+        progress: Progress,
+        cancelled: Cancelled,
+    ) -> None:
+        self.plan, self.manager, self.workspace = plan, manager, workspace
+        self.closing, self.progress, self.cancelled = closing, progress, cancelled
+        self.runs: list[StepRun] = []
+        self.logs: dict[str, StepLog] = {}
+
+    def run(self) -> Failure | None:
+        """Run all steps, or up to the first that fails. Interrupted when `cancelled` says so."""
+        places = {step.name: index for index, step in enumerate(self.plan.steps)}
+        rounds: Counter[str] = Counter()
+        again: Counter[str] = Counter()
+        index = 0
+        while index < len(self.plan.steps):
+            step = self.plan.steps[index]
+            rounds[step.name] += 1
+            outcome, failure = self._run_step(step, index + 1, rounds[step.name])
+            wish = step.again
+            asks = wish is not None and outcome.exit_code == wish.exit and not _stopped(outcome)
+            if wish is not None and asks and failure is not None and failure.fault != "infrastructure":
+                if again[step.name] >= wish.max:
+                    words = f"step {step.name}: asked for another round (exit code {wish.exit}) more than"
+                    return Failure(fault=step.fails, message=f"{words} {wish.max} times", step=step.name, log=step.log)
+                again[step.name] += 1
+                index = places[wish.step]
+                continue
+            if failure is not None:
+                return failure
+            index += 1
+        return None
+
+    def _run_step(self, step: PlannedStep, number: int, round_: int) -> tuple[Outcome, Failure | None]:
+        if self.cancelled():
+            raise Interrupted("stopped before step " + step.name)
+        log = self.logs[step.log] = self.workspace.log(step.log, self.plan.log_bytes)
+        watch = _DiskWatch(self.workspace)
+
+        def sink(data: bytes) -> None:
+            log.write(data)
+            self.progress.output(step, data)
+
+        def stop() -> bool:
+            watch.look()
+            return self.cancelled() or log.full or log.trouble is not None
+
+        if step.container.log_path:
+            self.workspace.forget(step.container.log_path)
+        self.progress.step_started(step, number, len(self.plan.steps), round_)
+        try:
+            outcome = self.manager.run(step.container, timeout=step.timeout or None, log=sink, cancelled=stop)
+        except ContainerError as error:
+            self._ended(step, StepRun(name=step.name, round=round_, log=step.log))
+            raise self._named(step, error) from error
+        watch.look(now=True)
+        if log.trouble is not None:
+            self._ended(step, _run_of(step, outcome, round_, ok=False))
+            why = _full(watch.lowest) or str(log.trouble)
+            raise InfrastructureError(f"step {step.name}: cannot write the log {step.log}: {why}")
+        if self.cancelled():
+            self._ended(step, _run_of(step, outcome, round_, ok=False))
+            raise Interrupted(f"stopped in step {step.name}")
+        failure = step_failure(
+            step,
+            outcome,
+            message=self.closing.fault_text(step, outcome) if not outcome.ok else "",
+            log=step.log,
+            log_limit=self.plan.log_bytes if log.full else None,
+            disks=watch.lowest,
+            tail=log.tail() if not outcome.ok else "",
+        )
+        self._ended(step, _run_of(step, outcome, round_, ok=failure is None))
+        if step.container.log_path:
+            self.workspace.forget(step.container.log_path)  # its text is in the log; both would double the space
+        return outcome, failure
+
+    def _ended(self, step: PlannedStep, run: StepRun) -> None:
+        self.runs.append(run)
+        self.progress.step_ended(step, run)
+
+    def _named(self, step: PlannedStep, error: ContainerError) -> ContainerError:
+        """The error with the step it happened in; a full disk is said as such."""
+        full = _full(self.workspace.disks())
+        why = f"{error.why}; {full}" if full else error.why
+        return ContainerError(f"step {step.name}: {error.what}", error.where, why, cure=error.cure, retry=error.retry)
+
+
+class _DiskWatch:
+    """The least room seen on each disk: what a failing tool frees again does not hide the cause."""
+
+    def __init__(self, workspace: WorkspaceFiles) -> None:
+        self._workspace = workspace
+        self._lowest = {space.path: space for space in workspace.disks()}
+        self._next = time.monotonic() + DISK_INTERVAL
+
+    def look(self, *, now: bool = False) -> None:
+        if not now and time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + DISK_INTERVAL
+        for space in self._workspace.disks():
+            known = self._lowest.setdefault(space.path, space)
+            self._lowest[space.path] = min(known, space, key=lambda room: (room.inodes > 0, room.bytes))
+
+    @property
+    def lowest(self) -> tuple[DiskSpace, ...]:
+        return tuple(self._lowest.values())
+
+
+def _full(disks: Iterable[DiskSpace]) -> str:
+    """The first full disk in words, or ""."""
+    return next((f"disk full: {disk_words(disk)}" for disk in disks if disk.full), "")
+
+
+def _run_of(step: PlannedStep, outcome: Outcome, round_: int, *, ok: bool) -> StepRun:
+    return StepRun(
+        name=step.name,
+        round=round_,
+        ok=ok,
+        exit_code=outcome.exit_code,
+        signal=outcome.signal,
+        oom=outcome.oom,
+        timed_out=outcome.timed_out,
+        seconds=round(outcome.seconds, 3),
+        log=step.log,
+    )
+
+
+def _stopped(outcome: Outcome) -> bool:
+    return outcome.timed_out or outcome.cancelled or outcome.oom

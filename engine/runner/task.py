@@ -1,0 +1,227 @@
+"""One task from plan to outcome, through protocols only; whatever happens, nothing is left behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TypeVar
+
+from engine.core.errors import ContainerError, EngineError, InfrastructureError, Interrupted, TaskFailed
+from engine.core.manager import Cancelled, ContainerManager
+from engine.core.outcome import ArtifactSet, Failure, ImageUsed, InputUsed, LogFile, TaskOutcome
+from engine.core.plan import Plan, PlannedInput
+from engine.core.results import select
+from engine.core.spec import LABEL_TASK_ID, LABEL_WORKER_ID, ContainerHandle
+from engine.runner.ports import Closing, Delivery, InputSource, Progress, Silent, WorkspaceFiles
+from engine.runner.scrub import scrub_spec
+from engine.runner.steps import StepRunner
+
+CHUNK = 1024 * 1024
+SCRUB_TIMEOUT = 600
+T = TypeVar("T")
+
+
+def never() -> bool:
+    """Nobody asks to stop."""
+    return False
+
+
+def run_task(
+    plan: Plan,
+    *,
+    manager: ContainerManager,
+    workspace: WorkspaceFiles,
+    source: InputSource,
+    closing: Closing,
+    delivery: Delivery,
+    progress: Progress | None = None,
+    cancelled: Cancelled = never,
+    keep: bool = False,
+) -> TaskOutcome:
+    """Run `plan` in `workspace` (claimed and empty) and hand the results to `delivery`.
+
+    A failed task is an outcome with `failure`, not an exception. `Interrupted` when `cancelled` says stop,
+    `BadInput` when an input that the user named is not there, `InfrastructureError` when the results cannot be
+    delivered: in each case after everything was cleaned up. `keep` leaves workspace and root for a look.
+    """
+    task = _Task(plan, manager, workspace, source, closing, progress or Silent(), cancelled)
+    try:
+        outcome = task.run(kept=workspace.path if keep else None)
+        if cancelled():
+            raise Interrupted("stopped before the results were stored")
+        delivery.deliver(outcome, workspace.path)
+        return outcome
+    except KeyboardInterrupt:
+        raise Interrupted("stopped") from None
+    finally:
+        task.clean_up(keep=keep)
+
+
+class _Task:
+    def __init__(
+        self,
+        plan: Plan,
+        manager: ContainerManager,
+        workspace: WorkspaceFiles,
+        source: InputSource,
+        closing: Closing,
+        progress: Progress,
+        cancelled: Cancelled,
+    ) -> None:
+        self.plan, self.manager, self.workspace = plan, manager, workspace
+        self.source, self.closing, self.progress, self.cancelled = source, closing, progress, cancelled
+        self.steps = StepRunner(
+            plan, manager=manager, workspace=workspace, closing=closing, progress=progress, cancelled=cancelled
+        )
+        self.images: list[ImageUsed] = []
+        self.inputs: list[InputUsed] = []
+        self.artifacts: tuple[ArtifactSet, ...] = ()
+        self.notes: list[str] = []
+
+    def run(self, kept: str | None) -> TaskOutcome:
+        started, clock = time.time(), time.monotonic()
+        failure, result = None, None
+        try:
+            self._prepare()
+            failure = self.steps.run()
+            if failure is None:
+                failure = self._collect()
+            if failure is None:
+                result = self.closing.result(self.artifacts, self._logs())
+        except TaskFailed as error:
+            failure = self._failure(error, error.fault)
+        except InfrastructureError as error:
+            failure = self._failure(error, "infrastructure")
+        return TaskOutcome(
+            status="failed" if failure else "done",
+            method=self.plan.method,
+            task_id=self.plan.task_id,
+            worker_id=self.plan.worker_id,
+            plan=self.plan.digest,
+            started=round(started, 3),
+            seconds=round(time.monotonic() - clock, 3),
+            images=tuple(self.images),
+            inputs=tuple(self.inputs),
+            steps=tuple(self.steps.runs),
+            artifacts=self.artifacts if failure is None else (),
+            logs=tuple(self._logs()),
+            result=result,
+            failure=failure,
+            notes=tuple(self.notes),
+            workspace=kept,
+        )
+
+    def _failure(self, error: EngineError, fault: str) -> Failure:
+        last = self.steps.runs[-1] if self.steps.runs and not self.steps.runs[-1].ok else None
+        return Failure(
+            fault=fault,  # type: ignore[arg-type]  # TaskFailed carries any Koji fault class
+            message=str(error),
+            step=last.name if last else "",
+            log=last.log if last else "",
+            retry=isinstance(error, ContainerError) and error.retry,
+        )
+
+    def _prepare(self) -> None:
+        self.workspace.prepare(self.plan.directories)
+        for file in self.plan.files:
+            self.workspace.write(file.path, [file.content.encode()], int(file.mode, 8))
+        for planned in self.plan.inputs:
+            if planned.path:
+                self.progress.phase(f"fetching {planned.source}")
+                with self.source.open(planned) as stream:
+                    size, sha256 = self.workspace.write(planned.path, self._chunks(stream.read, planned))
+                self.inputs.append(InputUsed(name=planned.name, source=planned.source, bytes=size, sha256=sha256))
+            else:
+                self.source.check_tree(planned)
+        anchor = self.plan.anchor
+        images = [anchor.image] if anchor else []
+        images += [step.container.image for step in self.plan.steps if step.container.root is None]
+        for name in dict.fromkeys(images):
+            self.progress.phase(f"looking for image {name}")
+            info = self._interruptible(partial(self.manager.ensure_image_available, name))
+            self.images.append(ImageUsed(name=name, id=info.id, digest=info.digest))
+        if anchor is not None:
+            self.progress.phase("preparing the root")
+            handle = self.manager.create_anchor(anchor)
+            self.workspace.watch(self.manager.anchor_path(handle.name))
+
+    def _chunks(self, read: Callable[[int], bytes], planned: PlannedInput) -> Iterator[bytes]:
+        while True:
+            if self.cancelled():
+                raise Interrupted(f"stopped while fetching {planned.source}")
+            try:
+                data = read(CHUNK)
+            except OSError as error:
+                raise InfrastructureError(f"cannot read {planned.source}: {error.strerror or error}") from None
+            if not data:
+                return
+            yield data
+
+    def _interruptible(self, call: Callable[[], T]) -> T:
+        """The result of `call`, made in a thread: a pull of minutes must not outlive a wish to stop."""
+        results: list[T] = []
+        errors: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                results.append(call())
+            except BaseException as error:  # noqa: BLE001 - raised again by the caller's thread
+                errors.append(error)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(0.1)
+            if self.cancelled():
+                raise Interrupted("stopped while getting an image")
+        if errors:
+            raise errors[0]
+        return results[0]
+
+    def _collect(self) -> Failure | None:
+        self.progress.phase("collecting results")
+        found = self.workspace.scan(self.plan.artifacts) if self.plan.artifacts else []
+        selection = select(self.plan.artifacts, found, list(self.steps.logs))
+        self.artifacts = selection.sets
+        self.notes += selection.notes
+        for note in selection.notes:
+            self.progress.note(note)
+        return selection.failure
+
+    def _logs(self) -> list[LogFile]:
+        return [LogFile(name=name, bytes=log.size, cut=log.full) for name, log in self.steps.logs.items()]
+
+    def clean_up(self, *, keep: bool) -> None:
+        """Remove what this task made; what cannot be removed is named, and does not change the outcome."""
+        anchor = self.plan.anchor.name if self.plan.anchor else ""
+        with self._noting():
+            for name in self._containers(anchor):
+                if not (keep and name == anchor):
+                    with self._noting():
+                        self.manager.remove(ContainerHandle(id=name, name=name), force=True)
+        with self._noting():
+            if keep:
+                self.workspace.keep({"plan": self.plan.data()})
+                self.workspace.close()
+            else:
+                self.workspace.remove(self._scrub)
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except EngineError as error:
+            self.progress.note(f"not cleaned up: {error}")
+
+    def _containers(self, anchor: str) -> list[str]:
+        """Names of this task's containers, the anchor last: steps run on its root."""
+        labels = {LABEL_TASK_ID: str(self.plan.task_id), LABEL_WORKER_ID: self.plan.worker_id}
+        names = [info.name for info in self.manager.containers(labels)]
+        return sorted(names, key=lambda name: (name == anchor, name))
+
+    def _scrub(self) -> None:
+        self.progress.phase("removing what the containers wrote")
+        self.manager.run(scrub_spec(self.plan), timeout=SCRUB_TIMEOUT)
