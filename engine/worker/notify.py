@@ -1,0 +1,38 @@
+"""systemd's notification protocol (sd_notify(3)): one datagram of ``KEY=value`` lines. Silent without systemd."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+
+
+class Notifier:
+    """Sends to $NOTIFY_SOCKET, from this process only: a forked task must not keep a stuck daemon alive."""
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        environ = os.environ if environ is None else environ
+        address = environ.get("NOTIFY_SOCKET", "")
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        self._process = os.getpid()
+        self._status = ""
+
+    def send(self, **values: str | int) -> None:
+        """Send values, e.g. ``READY=1``; a lost datagram is no error."""
+        if not self._address or os.getpid() != self._process:
+            return
+        text = "\n".join(f"{key}={value}" for key, value in values.items())
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
+            out.connect(self._address)
+            out.send(text.encode())
+
+    def status(self, text: str) -> None:
+        """The line `systemctl status` shows; sent when it changed."""
+        if text != self._status:
+            self._status = text
+            self.send(STATUS=" ".join(text.split()))
+
+    def alive(self) -> None:
+        """For WatchdogSec."""
+        self.send(WATCHDOG=1)

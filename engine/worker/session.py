@@ -1,0 +1,141 @@
+"""A hub session that survives what hubs do: renewal, lost answers, outages. The rest is koji.ClientSession's.
+
+Three things the library lacks (contract/observed.md): it counts calls from zero after a renewal, which the
+hub refuses; it reports a call as failed whose answer alone was lost; one session may be used by one caller at a
+time, and a task's log uploader is a second one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+import koji
+import requests
+
+from engine.core.errors import BadInput, InfrastructureError, Problem
+from engine.worker.options import HubOptions
+
+logger = logging.getLogger(__name__)
+
+_ENDS = {
+    "host.closeTask": frozenset({"CLOSED"}),
+    "host.failTask": frozenset({"FAILED"}),
+    "host.refuseTask": frozenset({"FREE", "ASSIGNED"}),
+}
+"""Calls that end a task, and the states that say they did."""
+_ANSWERLESS = frozenset({"host.freeTasks", "host.setTaskWeight", "host.setBuildRootList", "host.updateBuildRootList"})
+"""Calls whose answer says nothing: committed is done."""
+
+
+class WorkerSession(koji.ClientSession):  # type: ignore[misc]  # koji has no types
+    """koji's session with the gaps above closed. `away_since`: time of the first failed try, while the hub is away."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.lock = threading.RLock()
+        self.away_since: float | None = None
+        self.heartbeat: Callable[[], None] | None = None
+        super().__init__(*args, **kwargs)
+
+    def setSession(self, sinfo: Mapping[str, Any] | None) -> None:  # noqa: N802 - koji's name
+        """Renewing keeps the session's id, and the hub its call counter: go on counting."""
+        before, callnum = self.__dict__.get("sinfo"), self.__dict__.get("callnum")
+        super().setSession(sinfo)
+        if before and sinfo and before["session-id"] == sinfo["session-id"] and callnum is not None:
+            self.callnum = callnum
+
+    def _callMethod(  # noqa: N802 - koji's name
+        self, name: str, args: Any, kwargs: Any = None, retry: bool = True
+    ) -> Any:
+        with self.lock:
+            try:
+                return super()._callMethod(name, args, kwargs, retry)
+            except koji.RetryError:
+                return self._lost_answer(name, args, kwargs)
+
+    def _lost_answer(self, name: str, args: Any, kwargs: Any) -> Any:
+        """RetryError: an earlier try of this call was committed and only its answer got lost (contract trap 4)."""
+        logger.warning("the answer to %s was lost; asking what became of it", name)
+        if name in _ANSWERLESS:
+            return None
+        if name == "rawUpload":  # overwriting at an offset can be repeated
+            return super()._callMethod(name, args, kwargs)
+        if name in _ENDS:
+            task = super()._callMethod("getTaskInfo", [args[0]])
+            if task is not None and koji.TASK_STATES[task["state"]] in _ENDS[name]:
+                return None
+        raise koji.RetryError(f"the answer to {name} was lost")
+
+    def _sendCall(self, handler: Any, headers: Any, request: Any) -> Any:  # noqa: N802 - koji's name
+        if self.heartbeat is not None:
+            self.heartbeat()
+        try:
+            answer = super()._sendCall(handler, headers, request)
+        except koji.xmlrpcplus.Fault as fault:
+            self._note_away(fault.faultCode == koji.ServerOffline.faultCode, fault.faultString)
+            raise
+        except Exception as error:
+            self._note_away(True, error)
+            raise
+        self._note_away(False, None)
+        return answer
+
+    def _note_away(self, away: bool, why: object) -> None:
+        if away and self.away_since is None:
+            self.away_since = time.time()
+            logger.warning("the hub does not answer: %s", why)
+        elif not away and self.away_since is not None:
+            logger.warning("the hub answers again after %.0f s", time.time() - self.away_since)
+            self.away_since = None
+
+    def give_up_retrying(self) -> None:
+        """From now on every call is tried once only: for shutting down while the hub is away."""
+        self.opts.update(max_retries=0, retry_interval=0, offline_retry=False, timeout=10)
+
+
+def connect(hub: HubOptions, *, force_lock: bool, debug_xmlrpc: bool = False) -> WorkerSession:
+    """Log in and take the exclusive session, in kojid's order (contract 1.3).
+
+    Raises BadInput for missing or unusable credentials, InfrastructureError when the hub refuses or does not answer.
+    """
+    if not hub.server:
+        raise BadInput([Problem("settings", "hub.server", "is missing", "name the hub's address")])
+    options = koji.grab_session_options(attrs.asdict(hub))
+    options["debug_xmlrpc"] = debug_xmlrpc
+    session = WorkerSession(hub.server, options)
+    try:
+        _login(session, hub)
+        session.exclusiveSession(force=force_lock)
+        if session.echo("OK") != ["OK"]:
+            raise InfrastructureError(f"hub {hub.server}: does not echo")
+    except koji.AuthLockError as error:
+        cure = "stop that one, or take over with --force-lock"
+        raise InfrastructureError(f"hub {hub.server}: another daemon works as this user: {error} ({cure})") from None
+    except (koji.GenericError, requests.exceptions.RequestException) as error:
+        raise InfrastructureError(f"hub {hub.server}: cannot log in: {error}") from None
+    return session
+
+
+def _login(session: WorkerSession, hub: HubOptions) -> None:
+    if hub.cert and os.access(hub.cert, os.R_OK):
+        session.ssl_login(hub.cert, None, hub.serverca)
+    elif hub.user:
+        session.login()
+    elif koji.reqgssapi:
+        if os.path.exists(hub.ccache) and os.path.getsize(hub.ccache) == 0:
+            os.unlink(hub.ccache)  # kojid does so: an empty cache makes every login fail
+        session.gssapi_login(principal=principal(hub), keytab=hub.keytab, ccache=hub.ccache)
+    else:
+        cure = "set hub.cert, or hub.user and hub.password; or install python requests-gssapi"
+        raise BadInput([Problem("settings", "hub", "no way to log in is set", cure)])
+
+
+def principal(hub: HubOptions) -> str:
+    """The Kerberos principal: as set, or from the host's full name."""
+    return hub.krb_principal or hub.host_principal_format % socket.getfqdn()
