@@ -39,6 +39,8 @@ class Catalog:
     concatenated: dict[str, dict[str, str]]
     scriptlets: dict[str, str]
     groups: dict[str, list[str]]
+    real_groups: dict[str, list[str]]
+    real_packages: list[str]
     own: list[OwnPackage]
 
     @property

@@ -1,21 +1,27 @@
-"""Container images of the world: the bare root, and the project's task image built on it."""
+"""The project's task image: the Containerfile on AlmaLinux, or on the bare root of the stand-in world.
+
+An image carries the digest of what it was made from in the label KEY_LABEL; it is made again when that differs.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
-import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+from tools.cache import cache_dir, locked, podman_env
 from tools.miniworld import roots, world
 from tools.miniworld.catalog import CATALOG_FILE
-from tools.miniworld.commands import run
+from tools.miniworld.commands import CommandError, run
 
-TASK_IMAGE = "localhost/koji-adjutant-task:standin"
-BASE_IMAGE = "localhost/koji-adjutant-base:standin"
-KEY_LABEL = "io.koji.adjutant.standin"
+ALMALINUX_IMAGE = "localhost/koji-adjutant-task:almalinux10"
+STANDIN_IMAGE = "localhost/koji-adjutant-task:standin"
+STANDIN_BASE = "localhost/koji-adjutant-base:standin"
+KEY_LABEL = "io.koji.adjutant.made-from"
 CONTAINERFILE = Path(__file__).parents[2] / "images" / "almalinux10" / "Containerfile"
 
 
@@ -31,60 +37,96 @@ def base_key() -> str:
     return _digest(world.key().encode(), Path(roots.__file__).read_bytes(), CATALOG_FILE.read_bytes())
 
 
-def task_key() -> str:
-    """What the task image is made of."""
+def standin_key() -> str:
+    """What the stand-in task image is made of."""
     return _digest(base_key().encode(), CONTAINERFILE.read_bytes())
+
+
+def almalinux_key() -> str:
+    """What the AlmaLinux task image is made of, as far as this tree decides it."""
+    return _digest(CONTAINERFILE.read_bytes(), os.environ.get("KOJI_ADJUTANT_BASE", "").encode())
 
 
 def image_key(image: str) -> str:
     """The key label of an image; empty where the image is not there or has none."""
-    done = subprocess.run(
-        ["podman", "image", "inspect", "--format", f'{{{{index .Labels "{KEY_LABEL}"}}}}', image],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return done.stdout.strip() if done.returncode == 0 else ""
+    form = f'{{{{index .Labels "{KEY_LABEL}"}}}}'
+    try:
+        return run(["podman", "image", "inspect", "--format", form, image], env=podman_env()).strip()
+    except CommandError:
+        return ""
 
 
-def ensure_task_image() -> str:
-    """Return the name of the task image on the stand-in world, making what is missing. Needs root."""
-    with world.locked("images"):
-        if image_key(TASK_IMAGE) != task_key():
+def ensure_standin() -> str:
+    """Return the name of the task image on the stand-in world, made first where it must be. Needs root."""
+    with locked("images"):
+        if image_key(STANDIN_IMAGE) != standin_key():
             repo = world.ensure() / "repo"
             _ensure_base(repo)
             _say("task image: building images/almalinux10/Containerfile on the stand-in world")
-            build_task_image(repo)
-    return TASK_IMAGE
+            volume = f"{repo}:{roots.REPO_IN_CONTAINER}:ro"
+            build(
+                STANDIN_IMAGE, standin_key(),
+                ["--network=none", "--pull=never", f"--build-arg=BASE={STANDIN_BASE}", f"--volume={volume}"],
+            )  # fmt: skip
+    return STANDIN_IMAGE
 
 
-def build_task_image(repo: Path) -> None:
-    """Build the Containerfile on the bare root; its dnf reads the repository from a read-only volume."""
+def ensure_almalinux() -> str:
+    """Return the name of the task image on AlmaLinux (or KOJI_ADJUTANT_BASE), built first where it must be."""
+    with locked("images"):
+        if image_key(ALMALINUX_IMAGE) != almalinux_key():
+            _say("task image: building images/almalinux10/Containerfile")
+            base = os.environ.get("KOJI_ADJUTANT_BASE")
+            build(ALMALINUX_IMAGE, almalinux_key(), [f"--build-arg=BASE={base}"] if base else [])
+    return ALMALINUX_IMAGE
+
+
+def build(tag: str, key: str, options: Sequence[str]) -> None:
+    """`podman build` of the Containerfile in one layer; the image that had the tag before goes."""
+    before = _image_id(tag)
     run(
-        [
-            "podman", "build", "--quiet", "--network=none", "--pull=never", "--no-cache",
-            "--build-arg", f"BASE={BASE_IMAGE}", "--volume", f"{repo}:{roots.REPO_IN_CONTAINER}:ro",
-            "--label", f"{KEY_LABEL}={task_key()}", "--tag", TASK_IMAGE, "--file", CONTAINERFILE,
-            CONTAINERFILE.parent,
-        ]
+        ["podman", "build", "--quiet", "--layers=false", *options, f"--label={KEY_LABEL}={key}",
+         f"--tag={tag}", f"--file={CONTAINERFILE}", CONTAINERFILE.parent],
+        env=podman_env(),
     )  # fmt: skip
+    _forget(before, tag)
+
+
+def _image_id(tag: str) -> str:
+    try:
+        return run(["podman", "image", "inspect", "--format", "{{.Id}}", tag], env=podman_env()).strip()
+    except CommandError:
+        return ""
+
+
+def _forget(image: str, tag: str) -> None:
+    """Remove an image that lost its tag. One that a container still uses, or another tag names, stays."""
+    if not image or image == _image_id(tag):
+        return
+    try:
+        run(["podman", "image", "rm", image], env=podman_env())
+    except CommandError as error:
+        _say(f"the earlier image of {tag} stays for now: {error}".splitlines()[0])
 
 
 def _ensure_base(repo: Path) -> None:
-    if image_key(BASE_IMAGE) == base_key():
+    if image_key(STANDIN_BASE) == base_key():
         return
     _say("task image: installing the bare root of the stand-in world")
-    with tempfile.TemporaryDirectory(dir=world.cache_dir()) as folder:
+    before = _image_id(STANDIN_BASE)
+    with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="root-") as folder:
         root = Path(folder) / "root"
         roots.make_bare_root(root, repo, Path(folder) / "scratch")
         archive = Path(folder) / "root.tar"
         run(["tar", "--create", "--xattrs", "--numeric-owner", "--file", archive, "--directory", root, "."])
         shutil.rmtree(root)
         run(
-            [
-                "podman", "import", "--quiet", "--change", 'CMD ["/bin/bash"]',
-                "--change", "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin",
-                "--change", f"LABEL {KEY_LABEL}={base_key()}", archive, BASE_IMAGE,
-            ]
+            ["podman", "import", "--quiet", "--change", 'CMD ["/bin/bash"]',
+             "--change", "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin",
+             "--change", f"LABEL {KEY_LABEL}={base_key()}", archive, STANDIN_BASE],
+            env=podman_env(),
         )  # fmt: skip
+    _forget(before, STANDIN_BASE)
 
 
 def _say(text: str) -> None:

@@ -6,19 +6,17 @@ the catalog, of the code that converts, and of the host's distribution release.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from tools.cache import cache_dir, locked
 from tools.miniworld import debs, rpms
 from tools.miniworld.catalog import CATALOG_FILE, Catalog, load
 from tools.miniworld.commands import run
@@ -28,17 +26,8 @@ _CONVERTING = ("catalog.py", "debs.py", "provides.py", "rpms.py", "staging.py", 
 KEPT_WORLDS = 3
 
 
-def cache_dir() -> Path:
-    """Where made things are kept: KOJI_ADJUTANT_CACHE, or koji-adjutant in the user's cache directory."""
-    override = os.environ.get("KOJI_ADJUTANT_CACHE")
-    if override:
-        return Path(override).absolute()
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "koji-adjutant"
-
-
 def key() -> str:
-    """The name of the world that this code makes on this host: 16 hex digits."""
+    """Names the world that this code makes on this host: 16 hex digits."""
     digest = hashlib.sha256()
     for path in [CATALOG_FILE, *(_HERE / name for name in _CONVERTING)]:
         digest.update(path.read_bytes())
@@ -54,16 +43,6 @@ def _release() -> str:
 def path() -> Path:
     """Where this world is or would be."""
     return cache_dir() / "world" / key()
-
-
-@contextmanager
-def locked(name: str) -> Iterator[None]:
-    """Hold the cache's lock `name`: one maker at a time, others wait."""
-    folder = cache_dir()
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{name}.lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
 
 
 def ensure(jobs: int | None = None) -> Path:
