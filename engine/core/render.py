@@ -44,18 +44,7 @@ def render(recipe: Recipe, request: TaskRequest, facts: Facts, *, where: str = "
     InfrastructureError for a check of the recipe that does not hold.
     """
     where = where or f"recipes/{recipe.method}.toml"
-    rendering, workspace, inputs = _begin(recipe, request, facts, where)
-    rendering.variables = templates.variables({**rendering.variables, "probes": _probes(rendering)})
-    anchor = None
-    if recipe.buildroot is not None:
-        arch = rendering.text("buildroot.arch", recipe.buildroot.arch)
-        target = TARGET_ARCH.get(arch, arch)
-        image = (facts.buildroot.image if facts.buildroot else "") or rendering.variables["image"]
-        found = attrs.asdict(facts.buildroot) if facts.buildroot else {"id": None, "name": "", "arch": arch}
-        rendering.variables = templates.variables(
-            {**rendering.variables, "target_arch": target, "buildroot": {**found, "image": image}}
-        )
-        anchor = _anchor(request, facts, image)
+    rendering, workspace, inputs, anchor = _in_scope(recipe, request, facts, where)
     failed = _checks(rendering)
     files = _files(rendering)
     steps, mounted = render_steps(rendering, workspace, anchor, request.task_id)
@@ -66,7 +55,7 @@ def render(recipe: Recipe, request: TaskRequest, facts: Facts, *, where: str = "
         raise failed
     return Plan(
         method=recipe.method,
-        recipe=where,
+        recipe=f"{recipe.method}.toml",
         task_id=request.task_id,
         worker_id=facts.settings.worker_id,
         workspace=workspace,
@@ -82,6 +71,33 @@ def render(recipe: Recipe, request: TaskRequest, facts: Facts, *, where: str = "
         ),
         log_bytes=facts.settings.limits.log_bytes,
     )
+
+
+def closing_variables(recipe: Recipe, request: TaskRequest, facts: Facts) -> dict[str, Any]:
+    """What fault texts and the result know of the task, besides what happened (`engine.core.closing`)."""
+    rendering, *_rest = _in_scope(recipe, request, facts, f"recipes/{recipe.method}.toml")
+    if rendering.problems:
+        raise BadInput(rendering.problems)
+    return dict(rendering.variables)
+
+
+def _in_scope(
+    recipe: Recipe, request: TaskRequest, facts: Facts, where: str
+) -> tuple[Rendering, Workspace, tuple[PlannedInput, ...], AnchorSpec | None]:
+    """The render with every variable that steps, messages and the result share."""
+    rendering, workspace, inputs = _begin(recipe, request, facts, where)
+    rendering.variables = templates.variables({**rendering.variables, "probes": _probes(rendering)})
+    anchor = None
+    if recipe.buildroot is not None:
+        arch = rendering.text("buildroot.arch", recipe.buildroot.arch)
+        target = TARGET_ARCH.get(arch, arch)
+        image = (facts.buildroot.image if facts.buildroot else "") or rendering.variables["image"]
+        found = attrs.asdict(facts.buildroot) if facts.buildroot else {"id": None, "name": "", "arch": arch}
+        rendering.variables = templates.variables(
+            {**rendering.variables, "target_arch": target, "buildroot": {**found, "image": image}}
+        )
+        anchor = _anchor(request, facts, image)
+    return rendering, workspace, inputs, anchor
 
 
 def _begin(
