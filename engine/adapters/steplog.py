@@ -10,29 +10,42 @@ TAIL_BYTES = 256 * 1024
 class FileLog:
     """A log that is added to by one step after the other. Implements `engine.runner.ports.StepLog`.
 
-    `write` never raises, for it is called from the manager's own thread: it sets `full` when the limit is
+    `write` never raises, for it is called while a container must be watched: it sets `cut` when the limit is
     reached (what does not fit is dropped) and `trouble` when the disk refuses.
     """
 
     def __init__(self, path: str, limit: int) -> None:
         self.path, self.limit = path, limit
-        self.full = False
+        self.cut = False
         self.trouble: OSError | None = None
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         self._file = os.open(path, flags, 0o644)
         self.size = os.fstat(self._file).st_size
 
+    @property
+    def room(self) -> int:
+        """Bytes that still fit below the limit."""
+        return max(0, self.limit - self.size)
+
     def write(self, data: bytes) -> None:
         """Add `data`."""
-        if self.full or self.trouble is not None:
+        if self.cut:
             return
-        room = self.limit - self.size
-        if len(data) > room:
-            self.full = True
-            data = data[:room] + f"\n[the log ends here: it grew beyond {self.limit} bytes]\n".encode()
+        room = self.room
+        self._write(data[:room])
+        if len(data) > room and self.trouble is None:
+            self.end_early()
+
+    def end_early(self) -> None:
+        """Say in the log that what follows is missing."""
+        if not self.cut:
+            self.cut = True
+            self._write(f"\n[the log ends here: it grew beyond {self.limit} bytes]\n".encode())
+
+    def _write(self, data: bytes) -> None:
         rest = memoryview(data)
         try:
-            while rest:
+            while rest and self.trouble is None:
                 rest = rest[os.write(self._file, rest) :]
         except OSError as error:
             self.trouble = error

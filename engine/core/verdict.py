@@ -17,41 +17,67 @@ NEARLY_FULL = 1024**3
 _FULL_WORDS = re.compile(r"No space left on device|Disk quota exceeded|more space needed on the|Disk Requirements:")
 
 
+def step_cause(step: PlannedStep, outcome: Outcome, *, log_limit: int | None = None) -> str | None:
+    """How the step ended, in words, or None when it ended well.
+
+    `log_limit` is given when the step was stopped because its log outgrew it (bytes).
+    """
+    memory = step.container.limits.memory
+    if log_limit is not None:
+        return f"stopped: its log grew beyond {size_words(log_limit)}"
+    if outcome.timed_out:
+        return f"no end after {step.timeout} s"
+    if outcome.oom:
+        limit = f"limit {size_words(memory)}" if memory else "no limit set: the host ran out"
+        return f"out of memory ({limit})"
+    if outcome.signal:
+        return f"killed by {signal_words(outcome.signal)}"
+    if outcome.exit_code != 0:
+        return f"exit code {outcome.exit_code}"
+    return None
+
+
 def step_failure(
     step: PlannedStep,
     outcome: Outcome,
     *,
+    cause: str,
     message: str = "",
-    log: str = "",
-    log_limit: int | None = None,
+    log_cut: bool = False,
     disks: Iterable[DiskSpace] = (),
     tail: str = "",
-) -> Failure | None:
-    """Why `step` failed, or None when it did not.
+) -> Failure:
+    """The failure of a step that ended by `cause`.
 
-    `message` is the recipe's own fault text, already rendered. `log_limit` is given when the step was stopped
-    because its log outgrew it (bytes). `disks` are the lowest values seen while the step ran: a file
+    `message` is the recipe's own fault text. `disks` are the lowest values seen while the step ran: a file
     system without room makes any failure the host's, whatever the command said about it. `tail` is the end of
     the log: words about a full disk count only where a disk was nearly full, for a package's own tests say them too.
     """
-    cause = _cause(step, outcome, log_limit)
-    if cause is None:
-        return None
     place = f"step {step.name}: "
     says_full = bool(_FULL_WORDS.search(tail))
     full = next((disk for disk in disks if disk.full or (says_full and disk.bytes < NEARLY_FULL)), None)
     if full is not None:
         return Failure(
             fault=INFRASTRUCTURE,
-            message=f"{place}disk full: {disk_words(full)}; the step ended with {cause}",
+            message=f"{place}disk full: {disk_words(full)}; the step ended with {cause}; see {step.log}",
             step=step.name,
-            log=log,
+            log=step.log,
             retry=True,
         )
-    words = message or f"{place}{cause}; see {log} for more information"
-    if message and not _plain_exit(outcome, log_limit):
-        words = f"{message} ({cause})"
-    return Failure(fault=_fault(step, outcome, log_limit), message=words, step=step.name, log=log)
+    plain = not (log_cut or outcome.timed_out or outcome.oom or outcome.signal)
+    words = message or f"{place}{cause}; see {step.log} for more information"
+    if not plain and cause not in words:
+        words += f" ({cause})"
+    return Failure(fault=_fault(step, outcome, log_cut), message=words, step=step.name, log=step.log)
+
+
+def _fault(step: PlannedStep, outcome: Outcome, log_cut: bool) -> Fault:
+    if log_cut or outcome.timed_out:
+        return step.fails
+    if outcome.oom:
+        # Within a limit the same build fails the same way anywhere; without one it was this host's memory.
+        return step.fails if step.container.limits.memory else INFRASTRUCTURE
+    return step.exits.get(str(outcome.exit_code), step.fails)
 
 
 def disk_words(disk: DiskSpace) -> str:
@@ -79,32 +105,3 @@ def signal_words(number: int) -> str:
         return f"signal {number} ({signals.Signals(number).name})"
     except ValueError:
         return f"signal {number}"
-
-
-def _plain_exit(outcome: Outcome, log_limit: int | None) -> bool:
-    return log_limit is None and not (outcome.timed_out or outcome.oom or outcome.signal)
-
-
-def _cause(step: PlannedStep, outcome: Outcome, log_limit: int | None) -> str | None:
-    memory = step.container.limits.memory
-    if log_limit is not None:
-        return f"stopped: its log grew beyond {size_words(log_limit)}"
-    if outcome.timed_out:
-        return f"no end after {step.timeout} s"
-    if outcome.oom:
-        limit = f"limit {size_words(memory)}" if memory else "no limit set: the host ran out"
-        return f"out of memory ({limit})"
-    if outcome.signal:
-        return f"killed by {signal_words(outcome.signal)}"
-    if outcome.exit_code != 0:
-        return f"exit code {outcome.exit_code}"
-    return None
-
-
-def _fault(step: PlannedStep, outcome: Outcome, log_limit: int | None) -> Fault:
-    if log_limit is not None or outcome.timed_out:
-        return step.fails
-    if outcome.oom:
-        # Within a limit the same build fails the same way anywhere; without one it was this host's memory.
-        return step.fails if step.container.limits.memory else INFRASTRUCTURE
-    return step.exits.get(str(outcome.exit_code), step.fails)

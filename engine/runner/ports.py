@@ -13,15 +13,19 @@ from engine.core.results import FoundFile
 
 
 class StepLog(Protocol):
-    """A log on the host. `write` never raises: it sets `full` or `trouble`."""
+    """A log on the host. `write` never raises: it sets `cut` or `trouble`."""
 
     @property
     def size(self) -> int:
         """Bytes so far."""
 
     @property
-    def full(self) -> bool:
-        """True once something did not fit below the limit."""
+    def room(self) -> int:
+        """Bytes that still fit below the limit."""
+
+    @property
+    def cut(self) -> bool:
+        """True once something did not fit."""
 
     @property
     def trouble(self) -> OSError | None:
@@ -29,6 +33,9 @@ class StepLog(Protocol):
 
     def write(self, data: bytes) -> None:
         """Add `data`."""
+
+    def end_early(self) -> None:
+        """Say in the log that what follows is missing."""
 
     def tail(self) -> str:
         """The end of the log as text."""
@@ -89,8 +96,8 @@ class InputSource(Protocol):
 class Closing(Protocol):
     """The recipe's last words, which need what happened: fault texts and the result value."""
 
-    def fault_text(self, step: PlannedStep, outcome: Outcome) -> str:
-        """The step's own message, "" when it has none."""
+    def fault_text(self, step: PlannedStep, outcome: Outcome, cause: str) -> str:
+        """The step's own message, "" when it has none; `cause` says in words how it ended."""
 
     def result(self, artifacts: Sequence[ArtifactSet], logs: Sequence[LogFile]) -> Any:
         """The task's result."""

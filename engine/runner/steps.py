@@ -10,7 +10,7 @@ from engine.core.errors import ContainerError, InfrastructureError, Interrupted
 from engine.core.manager import Cancelled, ContainerManager, Outcome
 from engine.core.outcome import DiskSpace, Failure, StepRun
 from engine.core.plan import Plan, PlannedStep
-from engine.core.verdict import disk_words, step_failure
+from engine.core.verdict import disk_words, step_cause, step_failure
 from engine.runner.ports import Closing, Progress, StepLog, WorkspaceFiles
 
 DISK_INTERVAL = 1.0
@@ -71,13 +71,19 @@ class StepRunner:
 
         def stop() -> bool:
             watch.look()
-            return self.cancelled() or log.full or log.trouble is not None
+            return self.cancelled() or log.cut or log.trouble is not None
 
         if step.container.log_path:
             self.workspace.forget(step.container.log_path)
         self.progress.step_started(step, number, len(self.plan.steps), round_)
         try:
-            outcome = self.manager.run(step.container, timeout=step.timeout or None, log=sink, cancelled=stop)
+            outcome = self.manager.run(
+                step.container,
+                timeout=step.timeout or None,
+                log=sink,
+                cancelled=stop,
+                log_limit=log.room,
+            )
         except ContainerError as error:
             self._ended(step, StepRun(name=step.name, round=round_, log=step.log))
             raise self._named(step, error) from error
@@ -89,19 +95,20 @@ class StepRunner:
         if self.cancelled():
             self._ended(step, _run_of(step, outcome, round_, ok=False))
             raise Interrupted(f"stopped in step {step.name}")
-        failure = step_failure(
-            step,
-            outcome,
-            message=self.closing.fault_text(step, outcome) if not outcome.ok else "",
-            log=step.log,
-            log_limit=self.plan.log_bytes if log.full else None,
-            disks=watch.lowest,
-            tail=log.tail() if not outcome.ok else "",
-        )
+        if outcome.log_exceeded:
+            log.end_early()
+        failure = self._judge(step, outcome, log, watch.lowest)
         self._ended(step, _run_of(step, outcome, round_, ok=failure is None))
         if step.container.log_path:
             self.workspace.forget(step.container.log_path)  # its text is in the log; both would double the space
         return outcome, failure
+
+    def _judge(self, step: PlannedStep, outcome: Outcome, log: StepLog, disks: Iterable[DiskSpace]) -> Failure | None:
+        cause = step_cause(step, outcome, log_limit=self.plan.log_bytes if log.cut else None)
+        if cause is None:
+            return None
+        message = self.closing.fault_text(step, outcome, cause)
+        return step_failure(step, outcome, cause=cause, message=message, log_cut=log.cut, disks=disks, tail=log.tail())
 
     def _ended(self, step: PlannedStep, run: StepRun) -> None:
         self.runs.append(run)
@@ -155,4 +162,4 @@ def _run_of(step: PlannedStep, outcome: Outcome, round_: int, *, ok: bool) -> St
 
 
 def _stopped(outcome: Outcome) -> bool:
-    return outcome.timed_out or outcome.cancelled or outcome.oom
+    return outcome.timed_out or outcome.cancelled or outcome.oom or outcome.log_exceeded

@@ -192,7 +192,7 @@ class _Task:
         return selection.failure
 
     def _logs(self) -> list[LogFile]:
-        return [LogFile(name=name, bytes=log.size, cut=log.full) for name, log in self.steps.logs.items()]
+        return [LogFile(name=name, bytes=log.size, cut=log.cut) for name, log in self.steps.logs.items()]
 
     def clean_up(self, *, keep: bool) -> None:
         """Remove what this task made; what cannot be removed is named, and does not change the outcome."""
