@@ -170,3 +170,24 @@ class Facts:
     probes: Mapping[str, ProbeAnswer] = field(factory=dict)
     inputs: Mapping[str, str] = field(factory=dict)
     buildroot: BuildrootFacts | None = None
+
+
+@frozen(kw_only=True)
+class RenderRequest:
+    """A request file of `engine render --request`: the task and everything the render may know from outside."""
+
+    method: str
+    params: Mapping[str, Any] = field(factory=dict)
+    task_id: int = 0
+    arch: str = "noarch"
+    channel: str = "default"
+    owner: str = ""
+    parent: int | None = None
+    label: str | None = None
+    facts: Facts = field(factory=Facts)
+
+    @property
+    def task(self) -> TaskRequest:
+        """The task alone."""
+        values = {name: getattr(self, name) for name in self.__annotations__ if name != "facts"}
+        return TaskRequest(**values)

@@ -20,7 +20,7 @@ from engine.core.templates import TemplateProblem, compile_expression, compile_t
 _SIZE = r"[1-9][0-9]{0,9}[kmgt]"
 _OCTAL = r"[01]?[0-7]{3}"
 _WORD = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
-_FILE_NAME = r"[A-Za-z0-9_][A-Za-z0-9._+-]*"
+_FILE_NAME = r"([A-Za-z0-9_][A-Za-z0-9._+-]*)?"
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 _EXIT_CODE = r"[1-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5]"
 _ABSOLUTE = r"/[^{}]+"

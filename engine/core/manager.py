@@ -32,7 +32,7 @@ class Outcome:
     `exit_code` is podman's (137 for SIGKILL, 143 for SIGTERM under --init); `signal` the number when the
     code says a signal ended it, else None. `oom` the kernel killed for memory. `timed_out` and
     `cancelled`: we stopped it. `seconds` is wall time from start to end. `forced`: SIGKILL was needed to stop it.
-    `log_bytes` bytes of output seen.
+    `log_bytes` bytes of output seen. `log_exceeded`: killed because it wrote more than `log_limit`.
     """
 
     exit_code: int
@@ -43,10 +43,12 @@ class Outcome:
     forced: bool = False
     seconds: float = 0.0
     log_bytes: int = 0
+    log_exceeded: bool = False
 
     @property
     def ok(self) -> bool:
-        return self.exit_code == 0 and not (self.timed_out or self.cancelled or self.oom)
+        stopped = self.timed_out or self.cancelled or self.log_exceeded
+        return self.exit_code == 0 and not (stopped or self.oom)
 
 
 @frozen(kw_only=True)
@@ -109,8 +111,12 @@ class ContainerManager(Protocol):
         timeout: float | None = None,
         log: LogSink | None = None,
         cancelled: Cancelled | None = None,
+        log_limit: int | None = None,
     ) -> Outcome:
-        """create, start, follow the log to its last byte, wait, remove (always)."""
+        """create, start, follow the log to its last byte, wait, remove (always).
+
+        `log` gets at most `log_limit` bytes; a container that writes more is killed at once.
+        """
 
     def create_anchor(self, anchor: AnchorSpec) -> ContainerHandle:
         """Create the never-started container that holds a task's root, and mount it."""

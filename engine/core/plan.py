@@ -66,7 +66,11 @@ class PlannedStep:
 
 @frozen(kw_only=True)
 class Plan:
-    """A rendered task. `directories` are workspace-relative and made before the first step."""
+    """A rendered task.
+
+    `recipe` is the recipe's file name, without the directory that differs from host to host; `directories` are
+    workspace-relative and made before the first step.
+    """
 
     method: str
     recipe: str

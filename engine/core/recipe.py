@@ -334,7 +334,7 @@ class Local:
 class Recipe:
     """A task type."""
 
-    recipe: int = doc("Format version: 1.", ge=1)
+    recipe: int = doc("Format version: 1.", ge=1, le=FORMAT)
     method: str = doc("Koji method; the file is named after it.", kind="method")
     summary: str = doc("One line.", "")
     params: tuple[Param, ...] = doc("Positional signature, in Koji's order.", ())

@@ -1,0 +1,5 @@
+"""`python -m engine.cli` is `engine`."""
+
+from engine.cli import main
+
+main()

@@ -1,0 +1,19 @@
+"""Options and fixtures of every test."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="Rewrite the golden files (make golden); refused under CI."
+    )
+    parser.addoption("--hub-config", metavar="FILE", help="TOML with url, user, password, tag, target of a live hub.")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--update-golden") and os.environ.get("CI"):
+        raise pytest.UsageError("--update-golden is refused under CI: golden files change in reviewed commits")
