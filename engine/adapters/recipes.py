@@ -121,3 +121,15 @@ class RecipeDirectory:
         if problems:
             raise BadInput(problems)
         return recipes
+
+
+def schema_for(directory: Path) -> str:
+    """What a recipe in `directory` writes after ``#:schema``: the schema beside it, else the installed one."""
+    beside = Path("../schema/recipe.schema.json")
+    if (directory / beside).is_file():
+        return str(beside)
+    for recipes in _installed():
+        installed = recipes.parent / "schema/recipe.schema.json"
+        if installed.is_file():
+            return str(installed)
+    return str(beside)
