@@ -22,8 +22,10 @@ ALLOWED = {
     ("settings", "worker"): "the options' classes of the daemon are read from worker.toml",
 }
 PURE = {
-    "__future__", "abc", "collections", "dataclasses", "difflib", "enum", "fnmatch", "functools", "hashlib", "itertools",
-    "json", "math", "operator", "posixpath", "re", "shlex", "string", "textwrap", "tomllib", "types", "typing",
+    "__future__", "abc", "collections", "dataclasses", "difflib", "enum", "fnmatch", "functools", "hashlib",
+    "itertools",
+    "json", "math", "operator", "posixpath", "re", "shlex", "string", "textwrap", "tomllib", "types",
+    "typing",
     "attrs", "cattrs", "jinja2",
     "datetime",  # TOML's date types; asking it for the time is caught below
     "inspect",  # docstrings for the schema
