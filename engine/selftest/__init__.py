@@ -1,0 +1,1 @@
+"""Trying what must fail: probe containers made like the steps of tasks."""

@@ -1,0 +1,116 @@
+"""`engine image` with real podman, on the tiny image."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from engine.cli.image import image
+from engine.core.errors import BadInput, ContainerError
+from tests.podmanhost import podman
+
+pytestmark = pytest.mark.podman
+REPOSITORY = "localhost/adjutant-test-image"
+
+
+def engine(*words: str, code: int = 0) -> Result:
+    result = CliRunner().invoke(image, list(words))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.fixture
+def recipes(tmp_path: Path, tiny_image: str) -> Path:
+    directory = tmp_path / "images" / "small"
+    directory.mkdir(parents=True)
+    (directory / "Containerfile").write_text(
+        "ARG BASE=localhost/none\nFROM ${BASE}\nLABEL io.koji.adjutant.image=task\nRUN echo $RANDOM > /built\n"
+    )
+    return tmp_path / "images"
+
+
+@pytest.fixture(autouse=True)
+def no_image_is_left(podman_host: None) -> object:
+    yield
+    for name in podman("images", "--format", "{{.Repository}}:{{.Tag}}").split():
+        if name.startswith(REPOSITORY):
+            podman("rmi", "--force", name)
+
+
+def build(recipes: Path, base: str, *words: str) -> list[str]:
+    done = engine(
+        "build", "small", "--images", str(recipes), "--repository", REPOSITORY, "--base", base, "--no-pull",
+        "--network=none", "--no-cache", *words,
+    )  # fmt: skip
+    return done.stdout.split()
+
+
+def image_id(name: str) -> str:
+    return podman("image", "inspect", "--format", "{{.Id}}", name).strip()
+
+
+def test_versions_are_kept_rolled_back_and_pruned(recipes: Path, tiny_image: str) -> None:
+    ids = []
+    for version in ("1.0.0", "1.1.0", "1.2.0"):
+        tags = build(recipes, tiny_image, "--no-check", "--version", version)
+        assert tags == [f"{REPOSITORY}:small-v{version}", f"{REPOSITORY}:small"]
+        ids.append(image_id(tags[0]))
+    assert image_id(f"{REPOSITORY}:small") == ids[2]
+    assert len(set(ids)) == 3
+    listed = json.loads(engine("list", "--json").stdout)
+    versions = {entry["labels"].get("org.opencontainers.image.version") for entry in listed}
+    assert {"1.0.0", "1.1.0", "1.2.0"} <= versions
+
+    engine("rollback", "small", "--to", "1.0.0", "--repository", REPOSITORY)
+    assert image_id(f"{REPOSITORY}:small") == ids[0]
+
+    said = engine("prune", "small", "--repository", REPOSITORY, "--keep", "1").stdout.split("\n")
+    assert said[:-1] == [f"removed {REPOSITORY}:small-v1.1.0"]  # 1.0.0 is what `small` is now, 1.2.0 the newest
+    left = podman("images", "--format", "{{.Tag}}", REPOSITORY).split()
+    assert sorted(left) == ["small", "small-v1.0.0", "small-v1.2.0"]
+
+
+def test_a_version_never_moves(recipes: Path, tiny_image: str) -> None:
+    build(recipes, tiny_image, "--no-check", "--version", "1")
+    with pytest.raises(BadInput, match="small-v1 exists already"):
+        build(recipes, tiny_image, "--no-check", "--version", "1")
+    with pytest.raises(BadInput, match="small-v7 is not on this host .*here: small-v1"):
+        engine("rollback", "small", "--to", "7", "--repository", REPOSITORY)
+
+
+def test_an_image_that_fails_its_check_is_not_tagged(recipes: Path, tiny_image: str) -> None:
+    with pytest.raises(BadInput, match="image.package.rpm-build: not tagged: missing") as caught:
+        build(recipes, tiny_image)
+    assert len(caught.value.problems) > 10
+    assert podman("images", "--quiet", REPOSITORY) == ""
+
+
+def test_a_build_that_fails_leaves_no_name(recipes: Path, tiny_image: str) -> None:
+    (recipes / "small" / "Containerfile").write_text("ARG BASE\nFROM ${BASE}\nRUN false\n")
+    with pytest.raises(ContainerError, match="podman ended with status"):
+        build(recipes, tiny_image)
+    assert podman("images", "--quiet", REPOSITORY) == ""
+
+
+def test_an_unknown_image_names_the_nearest(recipes: Path) -> None:
+    with pytest.raises(BadInput, match="no directory 'smal' .*did you mean 'small'"):
+        engine("build", "smal", "--images", str(recipes))
+
+
+def test_the_task_image_passes_and_another_does_not(task_image: str, tiny_image: str) -> None:
+    done = json.loads(engine("check", task_image, "--json").stdout)
+    assert {result["level"] for result in done} == {"ok"}
+    with pytest.raises(BadInput, match="not a task image"):
+        engine("check", tiny_image)
+    with pytest.raises(BadInput, match="not a task image"):
+        engine("check", "localhost/no-such-image:1")
+
+
+def test_a_push_needs_a_registry() -> None:
+    with pytest.raises(BadInput, match="names no registry"):
+        engine("push", "localhost/x:1")
