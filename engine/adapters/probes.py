@@ -25,6 +25,6 @@ def answer(path: str | None) -> ProbeAnswer:
     return ProbeAnswer(exists=True, size=size)
 
 
-def answer_probes(asked: Mapping[str, str | None]) -> dict[str, ProbeAnswer]:
+def answers(asked: Mapping[str, str | None]) -> dict[str, ProbeAnswer]:
     """The answer for each probe by name."""
     return {name: answer(path) for name, path in asked.items()}
