@@ -140,6 +140,12 @@ def gather(  # noqa: PLR0913 - each is one source of facts
     return Gathered(facts=facts, notes=tuple(_unhonoured(recipe, extra)), external_rows=rows)
 
 
+def asked_tag(session: Session, recipe: Recipe, request: TaskRequest, settings: Settings) -> TagFacts | None:
+    """The build tag the recipe asks for, as it is now; None when the request names none."""
+    asked = _Asked(recipe, request, settings, HostFacts())
+    return _tag(session, asked.value("build_tag", recipe.facts.build_tag), None)
+
+
 def fetch_request(
     hub: str, task_id: int, recipes: RecipeDirectory | None = None, settings: Settings | None = None
 ) -> tuple[TaskRequest, Facts]:

@@ -80,11 +80,11 @@ class LogUploader:
             raise InfrastructureError(f"logs could not be uploaded: {self._error}")
         return tuple(self._arrived())
 
-    def stop(self) -> None:
-        """End without caring for the rest."""
+    def stop(self, *, wait: bool = True) -> None:
+        """End without caring for the rest; `wait` for a piece that is on its way."""
         self._ending = True
         self._wake.set()
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
+        if wait and self._thread.is_alive():
             self._thread.join()
 
     def _arrived(self) -> list[str]:

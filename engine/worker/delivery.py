@@ -1,0 +1,153 @@
+"""What a running task tells the hub: buildroot states and packages between the steps, results and logs at the end."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import koji
+
+from engine.adapters.hub import Gathered
+from engine.core.closing import RecipeClosing
+from engine.core.errors import InfrastructureError
+from engine.core.facts import BuildrootFacts, Facts, PackageRepo
+from engine.core.outcome import ArtifactSet, LogFile, StepRun, TaskOutcome
+from engine.core.plan import Plan, PlannedStep
+from engine.worker.buildroot import Origins, PackageFiles, RepoFiles, TrackedBuildroot
+from engine.worker.logs import LogUploader
+from engine.worker.stop import StopRequest
+
+
+class RunningTask(Protocol):
+    """What is needed of the task."""
+
+    id: int
+    session: Any
+    logger: logging.Logger
+    stop: StopRequest
+
+    def record(self, phase: str, **more: Any) -> None:
+        """Say for `engine status` what is going on."""
+
+
+class WithOwnLogs:
+    """The recipe's last words, knowing the logs that the worker adds."""
+
+    def __init__(self, closing: RecipeClosing, own: Sequence[LogFile]) -> None:
+        self.closing, self.own = closing, own
+        self.fault_text = closing.fault_text
+
+    def result(self, artifacts: Sequence[ArtifactSet], logs: Sequence[LogFile]) -> Any:
+        return self.closing.result(artifacts, [*self.own, *logs])
+
+
+class HubDelivery:
+    """Progress and delivery of one task: tells the hub and the daemon what the runner tells.
+
+    `error` is what went wrong with the hub between two steps; it stops the run.
+    """
+
+    def __init__(
+        self,
+        task: RunningTask,
+        plan: Plan,
+        logs: LogUploader,
+        buildroot: TrackedBuildroot | None,
+        gathered: Gathered,
+        own: Sequence[LogFile],
+    ) -> None:
+        self.task, self.logs, self.buildroot, self.own = task, logs, buildroot, own
+        self.error: Exception | None = None
+        self.leftovers = False
+        self.packages = PackageFiles(plan.workspace.host)
+        self.origins: Origins | None = None
+        facts = gathered.facts
+        if buildroot is not None and facts.repo is not None:
+            repo = facts.repos[0] if facts.repos else PackageRepo(name="build")
+            self.origins = Origins(facts.repo, RepoFiles(repo), gathered.external_rows, buildroot.arch, task.session)
+
+    # Progress
+
+    def phase(self, text: str) -> None:
+        self._record(text)
+
+    def step_started(self, step: PlannedStep, number: int, total: int, round_: int) -> None:
+        again = f", round {round_}" if round_ > 1 else ""
+        self._record(f"step {number} of {total}: {step.name}{again}", step=step.name)
+
+    def output(self, step: PlannedStep, data: bytes) -> None:
+        """Sent by the uploader, which reads the log itself."""
+
+    def step_ended(self, step: PlannedStep, run: StepRun) -> None:
+        """As soon as the root's first packages are known they go to the hub."""
+        if self.buildroot is None or self.buildroot.state != "INIT" or self.task.stop.requested:
+            return
+        try:
+            before = self.packages.before()
+            if before is not None and self.origins is not None:
+                self.buildroot.set_packages(self.origins.mark(before))
+        except Exception as error:  # noqa: BLE001 - raised again by the task once the runner has cleaned up
+            self.error = error
+
+    def note(self, text: str) -> None:
+        if text.startswith("not cleaned up:"):
+            self.leftovers = True
+        self.task.logger.warning("task %d: %s", self.task.id, text)
+
+    def _record(self, phase: str, **more: Any) -> None:
+        self.task.record(phase, **more)
+
+    # Delivery
+
+    def deliver(self, outcome: TaskOutcome, workspace: str) -> None:
+        """Everything to the hub. No container runs any more, so a signal may end it at any place."""
+        with self.task.stop.unshielded():
+            self._record("uploading")
+            if self.error is not None:
+                raise self.error
+            if self.buildroot is not None and self.origins is not None:
+                self.buildroot.set_building()
+                after = self.packages.after()
+                if after is not None:
+                    self.buildroot.update_packages(self.origins.mark(after))
+            if outcome.failure is None:
+                self._upload(outcome.artifacts, workspace)
+            arrived = self.logs.finish()
+            missing = [log.name for log in [*self.own, *outcome.logs] if log.bytes and log.name not in arrived]
+            if missing:
+                raise InfrastructureError(f"logs did not reach the hub: {', '.join(missing)}")
+            if self.buildroot is not None:
+                self.buildroot.expire()
+
+    def _upload(self, artifacts: Iterable[ArtifactSet], workspace: str) -> None:
+        directory = koji.pathinfo.taskrelpath(self.task.id)
+        for group in artifacts:
+            for file in group.files if group.upload else ():
+                self._record(f"uploading {file.name}")
+                self.task.session.uploadWrapper(os.path.join(workspace, file.source), directory, file.name)
+
+
+def environment_text(plan: Plan, facts: Facts, notes: Sequence[str]) -> str:
+    """What the environment of a build was, for people: root, repos, macros, and what of the tag was not honoured."""
+    buildroot = facts.buildroot or BuildrootFacts()
+    lines = [
+        "# The environment of this build: containers, described by the plan of the same directory",
+        f"buildroot = {buildroot.name or '(not tracked)'}",
+        f"buildroot_id = {buildroot.id}",
+        f"arch = {buildroot.arch}",
+        f"image = {plan.anchor.image if plan.anchor else ''}",
+        f"plan = {plan.digest}",
+        f"worker = {plan.worker_id}",
+    ]
+    if facts.build_tag:
+        lines.append(f"tag = {facts.build_tag.name}")
+    if facts.repo:
+        lines.append(f"repo = {facts.repo.id} (event {facts.repo.create_event})")
+    lines += [f"repo.{repo.name} = {repo.path or repo.url}" for repo in facts.repos]
+    lines += [f"external_repo = {repo.url} ({repo.merge_mode})" for repo in facts.external_repos]
+    lines += [f"macro %{macro.name} = {macro.value}" for macro in facts.macros]
+    lines += [f"env {variable.name} = {variable.value}" for variable in facts.env]
+    lines += [f"# {note}" for note in notes]
+    return "\n".join(lines) + "\n"

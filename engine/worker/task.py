@@ -1,0 +1,246 @@
+"""One hub task by its recipe: facts, plan, steps, results. Runs in a process of its own with its own session.
+
+`RecipeTask` is the only task class of this worker; `task_classes` makes one subclass for each recipe, which is
+how koji's TaskManager learns the methods. What `run` returns closes the task, what it raises fails, refuses or
+frees it (koji's `runTask`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+import koji
+import koji.tasks
+from attrs import evolve, frozen
+
+from engine.adapters import hub as hub_facts
+from engine.adapters import probes
+from engine.adapters.hub import Gathered
+from engine.adapters.hub_files import HubFiles
+from engine.adapters.workspace import Workdir
+from engine.core import render as core
+from engine.core.closing import RecipeClosing
+from engine.core.errors import BadInput, InfrastructureError, Interrupted, TaskFailed
+from engine.core.facts import Facts, Settings, TaskRequest
+from engine.core.manager import ContainerManager
+from engine.core.outcome import LogFile, TaskOutcome
+from engine.core.plan import Plan
+from engine.core.plan_text import plan_text
+from engine.core.recipe import Recipe
+from engine.runner import run_task
+from engine.worker.buildroot import TrackedBuildroot
+from engine.worker.delivery import HubDelivery, WithOwnLogs, environment_text
+from engine.worker.logs import LogUploader, NotOurs
+from engine.worker.options import HubOptions
+from engine.worker.state import StateDirectory
+from engine.worker.stop import StopRequest
+
+ENVIRONMENT_LOG, PLAN_LOG = "mock_config.log", "adjutant_plan.log"
+"""What the environment was, under the name that people and tools look for (contract appendix F), and the plan."""
+LOG_LIMIT = 16 * 1024 * 1024
+HISTORY_MONTHS, HISTORY_WEIGHT, HISTORY_SECONDS = 6, 18.0, 4800.0
+
+
+@frozen(kw_only=True)
+class TaskContext:
+    """What every task of a worker shares. `manager` makes a container manager for the calling process."""
+
+    settings: Settings
+    hub: HubOptions
+    state: StateDirectory
+    manager: Callable[[], ContainerManager]
+
+
+def task_classes(recipes: Mapping[str, Recipe], context: TaskContext) -> list[type[RecipeTask]]:
+    """A task class for each recipe, for TaskManager.registerHandler."""
+    return [
+        type(f"RecipeTask_{method}", (RecipeTask,), {"Methods": [method], "recipe": recipe, "context": context})
+        for method, recipe in recipes.items()
+    ]
+
+
+class RecipeTask(koji.tasks.BaseTaskHandler):  # type: ignore[misc]  # koji has no types
+    """Any task type that a recipe declares."""
+
+    recipe: Recipe
+    context: TaskContext
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.arguments: list[Any] = list(arguments[2])
+        self.stop = StopRequest()
+
+    def weight(self) -> float:
+        return self.recipe.weight
+
+    def checkHost(self, hostdata: Mapping[str, Any]) -> bool:  # noqa: N802 - koji's name
+        """May this host's architectures build for the tag (contract 4.0 "tag arches")? Others' tasks: yes."""
+        if self.recipe.buildroot is None or self.recipe.facts.build_tag is None:
+            return True
+        request = self._request({"id": self.id})
+        tag = hub_facts.asked_tag(self.session, self.recipe, request, self.context.settings)
+        if tag is None or not tag.arches:
+            return True  # it will fail with the right words
+        wanted = {koji.canonArch(arch) for arch in tag.arches.split()}
+        return bool(wanted & set((hostdata.get("arches") or "").split()))
+
+    def run(self) -> Any:
+        """The task's result; koji errors, RefuseTask or ServerExit otherwise."""
+        try:
+            result = self._run()
+        except TaskFailed as error:
+            self._end("failed", str(error))
+            raise fault_class(error.fault)(str(error)) from None
+        except BadInput as error:
+            self._bad_input(error)
+        except InfrastructureError as error:
+            self._end("refused", str(error))
+            raise koji.tasks.RefuseTask(str(error)) from None
+        except (Interrupted, NotOurs, koji.tasks.ServerExit) as error:
+            self._end("stopped", str(error))
+            raise koji.tasks.ServerExit(str(error)) from None
+        except koji.GenericError as error:
+            self._end("failed", str(error))
+            raise
+        self._end("done", "")
+        return result
+
+    def _bad_input(self, error: BadInput) -> NoReturn:
+        """A request that no host can do fails; a recipe or setting that is wrong here may be right elsewhere."""
+        if all(problem.where == "request" for problem in error.problems):
+            self._end("failed", str(error))
+            raise koji.ParameterError(str(error)) from None
+        self._end("refused", str(error))
+        raise koji.tasks.RefuseTask(str(error)) from None
+
+    def _end(self, end: str, text: str) -> None:
+        clean = not os.path.exists(os.path.join(self.context.settings.workdir, str(self.id)))
+        self.record("over", end=end, text=text, clean=clean and not self._leftovers)
+
+    def record(self, phase: str, **more: Any) -> None:
+        """For `engine status`."""
+        self.context.state.write_task(self.id, method=self.method, phase=phase, **more)
+
+    _leftovers = False
+
+    def _run(self) -> Any:
+        context, recipe = self.context, self.recipe
+        request = self._request(self.taskinfo)
+        hostdata = self.session.host.getHost() if recipe.buildroot else {}
+        gathered = hub_facts.gather(
+            self.session, recipe, request, context.settings, host_arches=hostdata.get("arches", "")
+        )
+        facts = gathered.facts
+        if recipe.probes:
+            facts = evolve(facts, probes=probes.answer_probes(core.probe_paths(recipe, request, facts)))
+        core.render(recipe, request, facts)  # what a check refuses shall not make a buildroot first
+        self._weigh(request, facts)
+        buildroot = self._buildroot(facts)
+        try:
+            if buildroot is not None and facts.buildroot is not None:
+                found = evolve(facts.buildroot, id=buildroot.id, name=buildroot.name)
+                facts = evolve(facts, buildroot=found)
+            return self._run_plan(request, facts, gathered, buildroot)
+        except BaseException:
+            if buildroot is not None and not self.stop.requested:
+                buildroot.expire()
+            raise
+
+    def _run_plan(
+        self, request: TaskRequest, facts: Facts, gathered: Gathered, buildroot: TrackedBuildroot | None
+    ) -> Any:
+        context, recipe = self.context, self.recipe
+        plan = core.render(recipe, request, facts)
+        closing = RecipeClosing(recipe, core.closing_variables(recipe, request, facts), plan.recipe)
+        workdir = Workdir(context.settings.workdir)
+        leftover = workdir.open(self.id)
+        if leftover is not None:  # of an earlier run of this task, whose process is dead: its lock was free
+            leftover.remove()
+        logs = LogUploader(self.session, self.id, timestamps=context.hub.log_timestamps, lost=self.stop.request)
+        workspace = workdir.claim(self.id)
+        own = self._write_own_logs(workspace, plan, facts, gathered, logs)
+        tracker = HubDelivery(self, plan, logs, buildroot, gathered, own)
+        try:
+            with self.stop.shielded():
+                logs.start()
+                outcome = run_task(
+                    plan,
+                    manager=context.manager(),
+                    workspace=workspace,
+                    source=HubFiles(context.settings.topurl, context.settings.topdir, context.settings.workdir),
+                    closing=WithOwnLogs(closing, own),
+                    delivery=tracker,
+                    progress=tracker,
+                    cancelled=lambda: self.stop.requested or tracker.error is not None,
+                )
+        except Interrupted:
+            if tracker.error is not None:
+                raise tracker.error from None
+            raise
+        finally:
+            logs.stop(wait=False)
+            self._leftovers = tracker.leftovers
+        return result_of(outcome)
+
+    def _request(self, task: Mapping[str, Any]) -> TaskRequest:
+        return hub_facts.task_request(self.recipe, task, self.arguments)
+
+    def _buildroot(self, facts: Facts) -> TrackedBuildroot | None:
+        wanted = self.recipe.buildroot
+        if wanted is None or not wanted.tracked or facts.repo is None or facts.buildroot is None:
+            return None
+        return TrackedBuildroot(self.session, self.id, facts.repo, facts.buildroot.arch)
+
+    def _weigh(self, request: TaskRequest, facts: Facts) -> None:
+        """A source package that took long before is heavy (contract 4.2 step 3, trap 51)."""
+        if facts.buildroot is None:
+            return
+        for value in request.params.values():
+            if isinstance(value, str) and value.endswith(".src.rpm"):
+                try:
+                    name = koji.parse_NVRA(os.path.basename(value))["name"]
+                except koji.GenericError:
+                    return
+                average = self.session.getAverageBuildDuration(name, age=HISTORY_MONTHS)
+                if average and average > 0:
+                    more = min(HISTORY_WEIGHT, average / HISTORY_SECONDS)
+                    self.session.host.setTaskWeight(self.id, self.recipe.weight + more)
+                return
+
+    def _write_own_logs(
+        self, workspace: Any, plan: Plan, facts: Facts, gathered: Gathered, logs: LogUploader
+    ) -> list[LogFile]:
+        texts = {PLAN_LOG: plan_text(plan)}
+        if facts.buildroot is not None:
+            texts = {ENVIRONMENT_LOG: environment_text(plan, facts, gathered.notes)} | texts
+        workspace.prepare(["logs"])
+        written = []
+        for name, text in texts.items():
+            log = workspace.log(name, LOG_LIMIT)
+            log.write(text.encode())
+            logs.add(name, os.path.join(workspace.path, "logs", name))
+            written.append(LogFile(name=name, bytes=log.size, cut=log.full))
+        for note in gathered.notes:
+            self.logger.warning("task %d: %s", self.id, note)
+        for step in plan.steps:
+            logs.add(step.log, os.path.join(workspace.path, "logs", step.log))
+        return written
+
+
+def result_of(outcome: TaskOutcome) -> Any:
+    """The result, or the failure as an exception of ours."""
+    failure = outcome.failure
+    if failure is None:
+        return outcome.result
+    if failure.fault == "infrastructure":
+        raise InfrastructureError(failure.message)
+    raise TaskFailed(failure.fault, failure.message)
+
+
+def fault_class(name: str) -> type[Exception]:
+    """koji's exception class of a fault name; GenericError for one it does not know."""
+    found = getattr(koji, name, None)
+    known = isinstance(found, type) and issubclass(found, koji.GenericError)
+    return found if known else koji.GenericError  # type: ignore[return-value]
