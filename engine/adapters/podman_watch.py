@@ -1,0 +1,241 @@
+"""From started to exited: wait, follow the log, enforce timeout, cancellation and log limit."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from datetime import datetime
+from signal import SIGKILL, SIGTERM, Signals
+from typing import Any, Literal
+
+from engine.adapters.k8s_log import K8sLog
+from engine.adapters.oom import OomWatch
+from engine.adapters.podman_api import PodmanApi, Refused, ServiceSlow
+from engine.core.errors import ContainerError
+from engine.core.manager import Cancelled, LogSink, Outcome
+from engine.core.spec import ContainerHandle
+
+ASK_SECONDS = 0.2
+"""How often `cancelled` is asked."""
+
+REATTACH_SECONDS = 300.0
+"""How long podman's service may be away while a container runs before the wait gives up."""
+
+_QUICK_SECONDS = 3.0  # so long podman looks at the container every 20 ms, later every 250 ms
+_WAIT_SECONDS = 60.0  # one request; bounds what a lost answer costs
+_PAUSE = 0.05  # between looks at a silent log
+
+Reason = Literal["", "timeout", "cancelled", "log"]
+
+
+class Watch:
+    """One wait for one started container; `grace` seconds between SIGTERM and SIGKILL."""
+
+    def __init__(self, api: PodmanApi, handle: ContainerHandle, *, grace: float) -> None:
+        self._api = api
+        self._handle = handle
+        self._grace = grace
+        self._kill_at: float | None = None  # monotonic; set once SIGTERM was sent
+        self._forced = False
+
+    def run(
+        self,
+        *,
+        timeout: float | None = None,
+        cancelled: Cancelled | None = None,
+        output: K8sLog | None = None,
+        log: LogSink | None = None,
+        log_limit: int | None = None,
+    ) -> Outcome:
+        """Block until the container has exited. Whatever `log` or `cancelled` raise comes out of here."""
+        begin = time.monotonic()
+        tap = _Tap(self._handle.name, output, log, log_limit)
+        reasons = _Reasons(None if timeout is None else begin + timeout, cancelled, tap)
+        reason: Reason = ""
+        with _Waiter(self._api, self._handle) as waiter, OomWatch(self._cgroup()) as oom:
+            pause = 0.0
+            while not waiter.finished.wait(pause):
+                pause = 0.0 if tap.pump() else _PAUSE
+                oom.look()
+                reason = reason or reasons.now()
+                self._press(reason, at_once=tap.exceeded)
+            state = waiter.state()
+            while tap.pump():
+                pass
+            code = int(state["ExitCode"])
+            return Outcome(
+                exit_code=code,
+                signal=_signal_of(code),
+                oom=oom.finish(failed=code != 0) or bool(state.get("OOMKilled")),
+                timed_out=reason == "timeout",
+                cancelled=reason == "cancelled",
+                log_exceeded=tap.exceeded,
+                forced=self._forced,
+                seconds=_seconds(state, time.monotonic() - begin),
+                log_bytes=tap.seen,
+            )
+
+    def _press(self, reason: Reason, *, at_once: bool) -> None:
+        """SIGTERM when there is a reason to stop, SIGKILL `grace` later, or at once."""
+        now = time.monotonic()
+        if not reason or self._forced:
+            return
+        if at_once or (self._kill_at is not None and now >= self._kill_at):
+            self._forced = True
+            self._kill(SIGKILL)
+        elif self._kill_at is None:
+            self._kill_at = now + self._grace
+            self._kill(SIGTERM)
+
+    def _kill(self, number: Signals) -> None:
+        with contextlib.suppress(Refused):  # it ended meanwhile: the waiter will say so
+            self._api.call(
+                "POST",
+                f"/containers/{self._handle.id}/kill",
+                what="stop container",
+                where=self._handle.name,
+                params={"signal": number.name},
+            )
+
+    def _cgroup(self) -> str:
+        state = _state(self._api, self._handle)
+        return str(state.get("CgroupPath") or "")
+
+
+class _Reasons:
+    """Why to stop a container now. The log comes first: it fills a disk."""
+
+    def __init__(self, deadline: float | None, cancelled: Cancelled | None, tap: _Tap) -> None:
+        self._deadline = deadline
+        self._cancelled = cancelled
+        self._tap = tap
+        self._ask_at = 0.0
+
+    def now(self) -> Reason:
+        now = time.monotonic()
+        if self._tap.exceeded:
+            return "log"
+        if self._deadline is not None and now >= self._deadline:
+            return "timeout"
+        if self._cancelled is not None and now >= self._ask_at:
+            self._ask_at = now + ASK_SECONDS
+            if self._cancelled():
+                return "cancelled"
+        return ""
+
+
+class _Tap:
+    """Moves output from the log file to the sink, up to `limit` bytes; counts what it `seen`."""
+
+    def __init__(self, name: str, output: K8sLog | None, sink: LogSink | None, limit: int | None) -> None:
+        self._name = name
+        self._output = output
+        self._sink = sink
+        self._limit = limit
+        self.seen = 0
+        self.exceeded = False
+
+    def pump(self) -> bool:
+        """Move one chunk; False when there is nothing to move now."""
+        if self._output is None or self.exceeded:
+            return False
+        try:
+            chunk = self._output.read()
+        except OSError as error:
+            cure = "podman's service must run as the same user as the engine"
+            raise ContainerError("read the log of container", self._name, str(error), cure=cure) from None
+        if self._limit is not None and self.seen + len(chunk) > self._limit:
+            self.exceeded = True
+            chunk = chunk[: self._limit - self.seen]
+        self.seen += len(chunk)
+        if chunk and self._sink is not None:
+            self._sink(chunk)
+        return bool(chunk)
+
+
+class _Waiter(threading.Thread):
+    """Waits for the exit in a thread of its own, because podman's answer blocks; `finished` is set at its end.
+
+    Leaving the context without an exit (an exception in the caller) lets the thread end by itself.
+    """
+
+    def __init__(self, api: PodmanApi, handle: ContainerHandle) -> None:
+        super().__init__(name=f"wait for {handle.name}", daemon=True)
+        self.finished = threading.Event()
+        self._api = api
+        self._handle = handle
+        self._abandoned = False
+        self._result: dict[str, Any] | BaseException | None = None
+
+    def __enter__(self) -> _Waiter:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._abandoned = True
+
+    def run(self) -> None:
+        try:
+            self._result = self._until_exited()
+        except BaseException as error:  # shown by state(), in the caller's thread
+            self._result = error
+        finally:
+            self.finished.set()
+
+    def state(self) -> dict[str, Any]:
+        """podman's ``State`` of the exited container; raises what the wait raised."""
+        if isinstance(self._result, BaseException):
+            raise self._result
+        return self._result or {}
+
+    def _until_exited(self) -> dict[str, Any]:
+        begin = time.monotonic()
+        while not self._abandoned:
+            quick = time.monotonic() - begin < _QUICK_SECONDS
+            try:
+                self._wait("20ms" if quick else "250ms", _QUICK_SECONDS if quick else _WAIT_SECONDS)
+                state = _state(self._api, self._handle)
+            except ServiceSlow:
+                continue
+            except Refused as error:
+                if error.status == 404:
+                    raise ContainerError("wait for container", self._handle.name, "someone removed it") from None
+                raise
+            if state["Status"] == "exited":
+                return state
+            if state["Status"] in ("created", "configured", "initialized"):
+                # podman's wait answers 0 here, which would look like success.
+                raise ContainerError("wait for container", self._handle.name, "it was never started")
+            time.sleep(0.01)  # "stopped": podman still cleans up
+        return {}
+
+    def _wait(self, interval: str, timeout: float) -> None:
+        self._api.call(
+            "POST",
+            f"/containers/{self._handle.id}/wait",
+            what="wait for container",
+            where=self._handle.name,
+            params={"condition": ["exited", "stopped"], "interval": interval},
+            timeout=timeout,
+            patience=REATTACH_SECONDS,
+        )
+
+
+def _state(api: PodmanApi, handle: ContainerHandle) -> dict[str, Any]:
+    answer = api.call("GET", f"/containers/{handle.id}/json", what="look at container", where=handle.name)
+    return dict(answer["State"])
+
+
+def _signal_of(code: int) -> int | None:
+    """The signal that an exit code above 128 stands for, if there is such a signal."""
+    return code - 128 if code - 128 in Signals._value2member_map_ else None
+
+
+def _seconds(state: dict[str, Any], elapsed: float) -> float:
+    """Run time by podman's clock (it also knows what ran before we were attached)."""
+    try:
+        began, ended = (datetime.fromisoformat(state[key]) for key in ("StartedAt", "FinishedAt"))
+    except (KeyError, TypeError, ValueError):
+        return elapsed
+    return max(0.0, (ended - began).total_seconds())
