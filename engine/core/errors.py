@@ -16,9 +16,12 @@ Exit codes of `engine` (documented in README "Exit codes"):
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 from attrs import frozen
+
+_NUMBERS = re.compile(r"([0-9]+)")
 
 EXIT_OK = 0
 EXIT_PACKAGE = 1
@@ -48,6 +51,13 @@ class Problem:
         return place + self.message + (f" ({self.cure})" if self.cure else "")
 
 
+def by_place(problem: Problem) -> tuple[str, list[str | int], str, str]:
+    """Sort key: file, then key path with ``steps[2]`` before ``steps[10]``, then message."""
+    parts: list[str | int] = list(_NUMBERS.split(problem.path))
+    parts[1::2] = map(int, parts[1::2])  # what a split by a group found stands at the odd places
+    return problem.where, parts, problem.message, problem.cure
+
+
 class EngineError(Exception):
     """Base of every error that is shown without a traceback. `exit_code` is the process's."""
 
@@ -60,7 +70,7 @@ class BadInput(EngineError):
     exit_code = EXIT_BAD_INPUT
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems: tuple[Problem, ...] = tuple(sorted(set(problems)))
+        self.problems: tuple[Problem, ...] = tuple(sorted(set(problems), key=by_place))
         super().__init__("\n".join(map(str, self.problems)))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from attrs import frozen
 
-from engine.core.errors import Problem
+from engine.core.errors import Problem, by_place
 from engine.core.recipe import Argument, Recipe, Step
 from engine.core.references import container_value, mounts_of, texts
 from engine.core.structure import Found
@@ -22,7 +22,7 @@ _DASH_C = re.compile(r"-[a-z]*c")
 _SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY", re.IGNORECASE)
 
 
-@frozen(order=True)
+@frozen
 class Warned:
     """One warning: `problem` says where, what and the cure; `code` is its short name."""
 
@@ -35,10 +35,8 @@ class Warned:
 
 def warnings(recipe: Recipe, where: str) -> tuple[Warned, ...]:
     """Every warning about `recipe`, sorted by place."""
-    found = [
-        Warned(Problem(where, *said), code) for code, (rule, _) in RULES.items() for said in sorted(set(rule(recipe)))
-    ]
-    return tuple(sorted(found))
+    found = {Warned(Problem(where, *said), code) for code, (rule, _) in RULES.items() for said in rule(recipe)}
+    return tuple(sorted(found, key=lambda warned: (by_place(warned.problem), warned.code)))
 
 
 def _steps(recipe: Recipe) -> Iterator[tuple[str, Step]]:

@@ -56,7 +56,14 @@ Kind = Literal[
     "glob",
     "variable name",
     "exit code",
-    "directory",
+    "mount source",
+    "mount target",
+    "tmpfs target",
+    "image",
+    "path",
+    "file path",
+    "made directory",
+    "host name",
 ]
 """What the text of a key is; `engine.core.kinds` holds the check and the schema of each."""
 
@@ -107,9 +114,7 @@ class Param:
 class HubFacts:
     """What to ask the hub before rendering, as templates; absent keys are not asked."""
 
-    repo: str | None = doc(
-        "Id of the repo of the task; everything else is read at its event.", None, kind="template"
-    )
+    repo: str | None = doc("Id of the repo of the task; everything else is read at its event.", None, kind="template")
     build_tag: str | None = doc("Tag whose build config is read.", None, kind="template")
     old_repo: str | None = doc("Earlier repo to update from.", None, kind="template")
     external_repos: bool = doc("True: the external repos of the repo's tag, in order.", False)
@@ -147,9 +152,7 @@ class Input:
         "`file` is copied into the workspace's `in/`; `tree` is a directory that a mount shows read-only.",
         "file",
     )
-    target: str = doc(
-        "Template: path inside the containers for a tree; file name for a file.", "", kind="template"
-    )
+    target: str = doc("Template: path inside the containers for a tree; file name for a file.", "", kind="template")
     when: str | None = doc("Expression; the input is left out when it is false.", None, kind="expression")
 
 
@@ -157,12 +160,11 @@ class Input:
 class Mount:
     """A bind mount shared by the steps."""
 
-    source: str = doc("Host path, a template.", kind="template")
-    target: str = doc("Absolute path inside the container, a template.", kind="template")
+    source: str = doc("Host path, a template.", kind="mount source")
+    target: str = doc("Absolute path inside the container, a template.", kind="mount target")
     mode: Literal["ro", "rw"] = doc("`rw` only below the workspace or where the operator allows it.", "ro")
     selinux: Selinux | None = doc(
-        "`Z` private, `z` shared, `none` unlabelled. Unset: the policy's default for that path "
-        "(`Z` on the workspace).",
+        "`Z` private, `z` shared, `none` unlabelled. Unset: the policy's default for that path (`Z` on the workspace).",
         None,
     )
     when: str | None = doc("Expression; the mount is left out when it is false.", None, kind="expression")
@@ -173,7 +175,7 @@ class Mount:
 class Tmpfs:
     """A memory file system inside the container."""
 
-    target: str = doc("Absolute path inside the container.", kind="directory")
+    target: str = doc("Absolute path inside the container.", kind="tmpfs target")
     size: str = doc("Size with unit, e.g. `64m`.", "64m", kind="size")
     mode: str = doc("Octal permission text.", "1777", kind="octal")
 
@@ -197,9 +199,7 @@ class Argument:
         "Templates, one argv item each; `item` is the current element of `each`.", kind="template", some=True
     )
     when: str | None = doc("Expression; the group is left out when it is false.", None, kind="expression")
-    each: str | None = doc(
-        "Expression giving a list; the group is repeated for each `item`.", None, kind="expression"
-    )
+    each: str | None = doc("Expression giving a list; the group is repeated for each `item`.", None, kind="expression")
 
 
 @frozen(kw_only=True)
@@ -207,7 +207,7 @@ class Container:
     """The sandbox shared by the steps. A step may narrow it."""
 
     image: str = doc(
-        "Image reference, a template. `{{ image }}` is the operator's choice.", "{{ image }}", kind="template"
+        "Image reference, a template. `{{ image }}` is the operator's choice.", "{{ image }}", kind="image"
     )
     root: Root = doc(
         "`image`: a fresh container from the image. `buildroot`: the task's own root (table `buildroot`).",
@@ -216,8 +216,8 @@ class Container:
     user: Literal["koji", "root"] = doc("`koji` is 1000:1000.", "koji")
     network: Network = doc("`none`, or `default` where the operator allows network.", "none")
     caps: CapabilityProfile = doc("Capability profile; everything else is dropped.", "none")
-    workdir: str = doc("Working directory, a template.", "/", kind="template")
-    hostname: str = doc("Host name inside, a template.", "adjutant", kind="template")
+    workdir: str = doc("Working directory, a template.", "/", kind="path")
+    hostname: str = doc("Host name inside, a template.", "adjutant", kind="host name")
     env: Mapping[str, str] = doc(
         "Environment, values are templates.", factory=dict, kind="template", keys="variable name"
     )
@@ -250,13 +250,13 @@ class Step:
         "Command: templates, one argv item each; never a shell line.", kind="template", some=True
     )
     log: str = doc("Log name on the hub and in the results.", "", kind="file name")
-    image: str | None = doc("Another image, a template.", None, kind="template")
+    image: str | None = doc("Another image, a template.", None, kind="image")
     root: Root | None = doc("See `container.root`.", None)
     target: bool = doc("True: mount the buildroot writable at /target (installing steps only).", False)
     user: Literal["koji", "root"] | None = doc("See `container.user`.", None)
     network: Network | None = doc("See `container.network`.", None)
     caps: CapabilityProfile | None = doc("See `container.caps`.", None)
-    workdir: str | None = doc("See `container.workdir`.", None, kind="template")
+    workdir: str | None = doc("See `container.workdir`.", None, kind="path")
     env: Mapping[str, str] = doc(
         "Added to, or overriding, `container.env`.", factory=dict, kind="template", keys="variable name"
     )
@@ -264,9 +264,7 @@ class Step:
     mounts: tuple[Mount, ...] = doc("Added to `container.mounts`.", ())
     tmpfs: tuple[Tmpfs, ...] = doc("Added to `container.tmpfs`.", ())
     limits: Limits = doc("Overriding `container.limits`, key by key.", factory=Limits)
-    secrets: tuple[str, ...] = doc(
-        "Operator's secrets this step gets as files under /run/secrets.", (), kind="word"
-    )
+    secrets: tuple[str, ...] = doc("Operator's secrets this step gets as files under /run/secrets.", (), kind="word")
     timeout: str | int = doc(
         "Seconds, a number or template; the operator's step limit is the ceiling.", 0, kind="template", ge=0
     )
@@ -278,16 +276,14 @@ class Step:
         factory=dict,
         keys="exit code",
     )
-    message: str = doc(
-        "Fault text, a template; knows `exit.code`, `exit.signal`, `log`.", "", kind="template"
-    )
+    message: str = doc("Fault text, a template; knows `exit.code`, `exit.signal`, `log`.", "", kind="template")
 
 
 @frozen(kw_only=True)
 class File:
     """A file written into the workspace's `in/` before the first step, read-only for the containers."""
 
-    path: str = doc("Path below `in/`, a template.", kind="template")
+    path: str = doc("Path below `in/`, a template.", kind="file path")
     content: str = doc("Content, a template unless `literal`.")
     literal: bool = doc("True: the content is written as it stands, no template.", False)
     mode: Literal["0644", "0755"] = doc("Permissions.", "0644")
@@ -346,7 +342,7 @@ class Recipe:
     directories: tuple[str, ...] = doc(
         "Directories made in the workspace before the first step (templates, e.g. `result/repo`).",
         (),
-        kind="template",
+        kind="made directory",
     )
     buildroot: Buildroot | None = doc("The task's own root file system.", None)
     container: Container = doc("The sandbox shared by the steps.", factory=Container)

@@ -14,6 +14,7 @@ import attrs
 from engine.core import variables
 from engine.core.documents import join
 from engine.core.errors import did_you_mean
+from engine.core.kinds import KINDS, Form
 from engine.core.recipe import Container, File, Mount, Recipe, Step
 from engine.core.structure import Found
 from engine.core.templates import TemplateProblem, names
@@ -80,26 +81,26 @@ def _object_texts(value: Any, path: str, known: Scope, recipe: Recipe) -> Iterat
 def _field_texts(
     owner: Any, field: attrs.Attribute[Any], path: str, known: Scope, recipe: Recipe
 ) -> Iterator[tuple[str, str, bool, Scope]]:
-    kind = field.metadata.get("kind")
+    form = KINDS[field.metadata["kind"]].form if "kind" in field.metadata else "text"
     if isinstance(owner, File) and field.name == "content" and not owner.literal:
-        kind = "template"
-    yield from _value_texts(getattr(owner, field.name), kind, path, known, recipe)
+        form = "template"
+    yield from _value_texts(getattr(owner, field.name), form, path, known, recipe)
 
 
 def _value_texts(
-    value: Any, kind: str | None, path: str, known: Scope, recipe: Recipe
+    value: Any, form: Form, path: str, known: Scope, recipe: Recipe
 ) -> Iterator[tuple[str, str, bool, Scope]]:
     if attrs.has(type(value)):
         yield from _object_texts(value, path, known, recipe)
     elif isinstance(value, str):
-        if kind in {"template", "templates", "expression"}:
-            yield path, value, kind == "expression", known
+        if form != "text":
+            yield path, value, form == "expression", known
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _value_texts(item, kind, join(path, key), known, recipe)
+            yield from _value_texts(item, form, join(path, key), known, recipe)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            yield from _value_texts(item, kind, join(path, index), known, recipe)
+            yield from _value_texts(item, form, join(path, index), known, recipe)
 
 
 def _unknown_variables(recipe: Recipe) -> Iterator[Found]:

@@ -44,7 +44,7 @@ selinux = "Z"
 # Written into the workspace's in/ before the first step.
 [[files]]
 path    = "greeting.txt"
-content = "Hello, {{{{ params.name }}}}!\n"
+content = "Hello, {{{{ params.name }}}}!\\n"
 
 # One container after another. Each item of argv is one argument, whatever its value.
 [[steps]]

@@ -6,6 +6,7 @@ lists it.
 
 from __future__ import annotations
 
+import difflib
 import types
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -14,7 +15,6 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import attrs
 from attrs import field, frozen
 
-from engine.core.errors import did_you_mean
 from engine.core.facts import Facts, ProbeAnswer, TaskRequest
 from engine.core.plan import Workspace
 from engine.core.policy import Complaint
@@ -69,6 +69,21 @@ _SUMMARIES = {
     "macros": "rpm macros the tag sets",
     "env": "environment variables the tag sets",
 }
+
+_ELSEWHERE = {
+    "item": "it is there beside an `each` only",
+    "exit": "it is there in a step's message only",
+    "log": "it is there in a step's message only",
+    "artifacts": "it is there in the result only",
+    "logs": "it is there in the result only",
+    "upload_path": "it is there in the result only",
+    "buildroot": "it needs the table [buildroot]",
+    "target_arch": "it needs the table [buildroot]",
+    "probes": "the host has not been asked yet",
+    "inputs": "the inputs are not there yet",
+    **dict.fromkeys(set(_ROOT_FACTS) - {"settings", "host"}, "the hub has not been asked yet"),
+}
+"""Names that exist, for one who uses them where they do not."""
 
 
 def scope(recipe: Recipe) -> dict[str, Variable]:
@@ -137,8 +152,7 @@ def complaint(name: str, known: Scope) -> Complaint | None:
         if part not in siblings:
             parents = parts[:depth]
             full = ".".join([*parents, part])
-            near = did_you_mean(full, [".".join([*parents, key]) for key in siblings])
-            return f"unknown variable '{full}'", near or "none is declared"
+            return f"unknown variable '{full}'", _cure(part, parents, siblings)
         variable = siblings[part]
         if variable.free or depth == len(parts) - 1:
             return None
@@ -148,6 +162,14 @@ def complaint(name: str, known: Scope) -> Complaint | None:
             return f"'{here}' has no member '{parts[depth + 1]}': it is {_article(variable.type)}", cure
         siblings = variable.members
     return None
+
+
+def _cure(part: str, parents: list[str], siblings: Scope) -> str:
+    if not parents and part in _ELSEWHERE:
+        return _ELSEWHERE[part]
+    if close := difflib.get_close_matches(part, list(siblings), n=1, cutoff=0.6):
+        return f"did you mean '{'.'.join([*parents, close[0]])}'?"
+    return "known: " + ", ".join(".".join([*parents, key]) for key in sorted(siblings)) if siblings else ""
 
 
 def element(expression: str, known: Scope) -> Variable:
