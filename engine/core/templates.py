@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, Undefined, UndefinedError, meta, nodes
+from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, Undefined, UndefinedError, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -168,6 +168,7 @@ def single_expression(text: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str) -> nodes.Template:
     """The syntax tree of a template; TemplateProblem with the line when it is none."""
     try:
@@ -187,7 +188,8 @@ def parse(text: str) -> nodes.Template:
 
 def compile_template(text: str) -> None:
     """Raise TemplateProblem unless `text` compiles."""
-    _compiled_text(text)
+    if "{" in text:
+        _compiled_text(text)
 
 
 def compile_expression(text: str) -> None:
@@ -197,9 +199,9 @@ def compile_expression(text: str) -> None:
 
 @lru_cache(maxsize=4096)
 def _compiled_text(text: str) -> Any:
-    parse(text)
+    tree = parse(text)
     try:
-        return _TEXT.from_string(text)
+        return _TEXT.from_string(tree)
     except TemplateError as error:
         raise TemplateProblem(f"not a template: {error.message}") from None
 
@@ -225,9 +227,11 @@ def names(text: str, *, expression: bool = False) -> frozenset[str]:
 
     Names bound inside (`for x in …`, `set`) are left out.
     """
+    if not expression and "{" not in text:
+        return frozenset()
     tree = parse("{{ (" + text + ") }}" if expression else text)
-    free = meta.find_undeclared_variables(tree)
-    return frozenset(dotted for dotted in _dotted(tree) if dotted.split(".", 1)[0] in free)
+    bound = {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
+    return frozenset(dotted for dotted in _dotted(tree) if dotted.split(".", 1)[0] not in bound)
 
 
 def _dotted(node: nodes.Node) -> Iterator[str]:
