@@ -1,9 +1,9 @@
 """Where made things are kept between runs, and podman's configuration among them.
 
-    <cache>/containers.conf   only where this host needs it (tools/hostconf.py)
-    <cache>/debs/             packages fetched by apt
-    <cache>/world/<key>/      RPM worlds
-    <cache>/srpms/<digest>/   samples, packed
+<cache>/containers.conf   only where this host needs it (tools/hostconf.py)
+<cache>/debs/             packages fetched by apt
+<cache>/world/<key>/      RPM worlds
+<cache>/srpms/<digest>/   samples, packed
 """
 
 from __future__ import annotations

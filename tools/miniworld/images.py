@@ -5,6 +5,7 @@ An image carries the digest of what it was made from in the label KEY_LABEL; it 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -82,38 +83,27 @@ def ensure_almalinux() -> str:
 
 
 def build(tag: str, key: str, options: Sequence[str]) -> None:
-    """`podman build` of the Containerfile in one layer; the image that had the tag before goes."""
-    before = _image_id(tag)
+    """`podman build` of the Containerfile in one layer; `options` come before ours."""
     run(
         ["podman", "build", "--quiet", "--layers=false", *options, f"--label={KEY_LABEL}={key}",
          f"--tag={tag}", f"--file={CONTAINERFILE}", CONTAINERFILE.parent],
         env=podman_env(),
     )  # fmt: skip
-    _forget(before, tag)
+    _forget_untagged()
 
 
-def _image_id(tag: str) -> str:
-    try:
-        return run(["podman", "image", "inspect", "--format", "{{.Id}}", tag], env=podman_env()).strip()
-    except CommandError:
-        return ""
-
-
-def _forget(image: str, tag: str) -> None:
-    """Remove an image that lost its tag. One that a container still uses, or another tag names, stays."""
-    if not image or image == _image_id(tag):
-        return
-    try:
-        run(["podman", "image", "rm", image], env=podman_env())
-    except CommandError as error:
-        _say(f"the earlier image of {tag} stays for now: {error}".splitlines()[0])
+def _forget_untagged() -> None:
+    """Remove our images that lost their tag to a newer one; one that a container still uses stays for now."""
+    filters = [f"--filter=label={KEY_LABEL}", "--filter=dangling=true"]
+    for image in run(["podman", "images", "--quiet", "--no-trunc", *filters], env=podman_env()).split():
+        with contextlib.suppress(CommandError):
+            run(["podman", "image", "rm", image], env=podman_env())
 
 
 def _ensure_base(repo: Path) -> None:
     if image_key(STANDIN_BASE) == base_key():
         return
     _say("task image: installing the bare root of the stand-in world")
-    before = _image_id(STANDIN_BASE)
     with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="root-") as folder:
         root = Path(folder) / "root"
         roots.make_bare_root(root, repo, Path(folder) / "scratch")
@@ -126,7 +116,7 @@ def _ensure_base(repo: Path) -> None:
              "--change", f"LABEL {KEY_LABEL}={base_key()}", archive, STANDIN_BASE],
             env=podman_env(),
         )  # fmt: skip
-    _forget(before, STANDIN_BASE)
+    _forget_untagged()
 
 
 def _say(text: str) -> None:

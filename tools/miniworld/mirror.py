@@ -7,15 +7,14 @@ and tests use the one like the other.
 from __future__ import annotations
 
 import hashlib
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.cache import cache_dir, locked, podman_env
+from tools.cache import cache_dir, podman_env
 from tools.miniworld.catalog import Catalog, load
 from tools.miniworld.commands import run
-from tools.miniworld.world import comps_xml
+from tools.miniworld.world import comps_xml, ensure_at
 
 
 def path(image_key: str) -> Path:
@@ -27,16 +26,12 @@ def path(image_key: str) -> Path:
 
 def ensure(image: str, image_key: str) -> Path:
     """Return the directory of the downloaded world, downloading it first where it is not there."""
-    target = path(image_key)
-    with locked("world"):
-        if not target.is_dir():
-            making = target.parent / f".making-{target.name}"
-            shutil.rmtree(making, ignore_errors=True)  # what a crash left
-            making.mkdir(parents=True)
-            print("RPM world: downloading packages with the task image's dnf", file=sys.stderr, flush=True)
-            download(image, making, load())
-            making.rename(target)
-    return target
+
+    def make(target: Path) -> None:
+        print("RPM world: downloading packages with the task image's dnf", file=sys.stderr, flush=True)
+        download(image, target, load())
+
+    return ensure_at(path(image_key), make)
 
 
 def download(image: str, target: Path, catalog: Catalog, podman_options: Sequence[str] = ()) -> None:

@@ -148,9 +148,7 @@ def convert(job: Conversion) -> str:
     unpack(deb.path, tree)
     adapt(deb.name, tree, job.catalog, job.alternatives)
     evr = f"{epoch}:{version}-{release}" if epoch else f"{version}-{release}"
-    aliases = [
-        name if set(name) & set("/(") else f"{name} = {evr}" for name in job.catalog.provides.get(deb.name, ())
-    ]
+    aliases = [name if set(name) & set("/(") else f"{name} = {evr}" for name in job.catalog.provides.get(deb.name, ())]
     recipe = Recipe(
         name=deb.name,
         epoch=epoch,

@@ -86,33 +86,35 @@ def _link_target(path: str, target: str) -> str:
 
 def unpack(deb: Path, tree: Tree) -> None:
     """Unpack a Debian package into `tree`."""
-    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as source:
-        with tarfile.open(fileobj=source.stdout, mode="r|") as archive:
-            for member in archive:
-                original = posixpath.normpath("/" + member.name)
-                if original.lstrip("/") in ("", *MERGED):  # links of the package `filesystem`
-                    continue
-                path = merged(original)
-                owner = (member.uname or "root", member.gname or "root")
-                if member.isdir():
-                    tree.add_dir(path, member.mode, *owner)
-                elif member.issym():
-                    tree.add_link(path, _link_target(original, member.linkname))
-                elif member.islnk():
-                    linked = merged(posixpath.normpath("/" + member.linkname))
-                    where = tree.place(path, tree.entries[linked])
-                    os.link(tree.root / linked.lstrip("/"), where)
-                elif member.isfile():
-                    where = tree.place(path, Entry("file", member.mode, *owner))
-                    with where.open("wb") as out:
-                        content = archive.extractfile(member)
-                        assert content is not None
-                        shutil.copyfileobj(content, out)
-                    os.utime(where, (member.mtime, member.mtime))
-                else:
-                    raise RuntimeError(f"{deb.name}: {original}: neither file, directory nor link")
+    with (
+        subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as source,
+        tarfile.open(fileobj=source.stdout, mode="r|") as archive,
+    ):
+        for member in archive:
+            path = posixpath.normpath("/" + member.name)
+            if path.lstrip("/") not in ("", *MERGED):  # those are links of the package `filesystem`
+                _unpack_member(archive, member, path, tree)
     if source.returncode:
         raise RuntimeError(f"{deb.name}: dpkg-deb could not read it")
+
+
+def _unpack_member(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, tree: Tree) -> None:
+    owner = (member.uname or "root", member.gname or "root")
+    if member.isdir():
+        tree.add_dir(merged(path), member.mode, *owner)
+    elif member.issym():
+        tree.add_link(merged(path), _link_target(path, member.linkname))
+    elif member.islnk():
+        linked = merged(posixpath.normpath("/" + member.linkname))
+        where = tree.place(merged(path), tree.entries[linked])
+        os.link(tree.root / linked.lstrip("/"), where)
+    elif (content := archive.extractfile(member)) is not None:
+        where = tree.place(merged(path), Entry("file", member.mode, *owner))
+        with where.open("wb") as out:
+            shutil.copyfileobj(content, out)
+        os.utime(where, (member.mtime, member.mtime))
+    else:
+        raise RuntimeError(f"{path}: neither file, directory nor link")
 
 
 def adapt(name: str, tree: Tree, catalog: Catalog, alternatives: dict[str, str]) -> None:
@@ -133,11 +135,11 @@ def adapt(name: str, tree: Tree, catalog: Catalog, alternatives: dict[str, str])
             raise RuntimeError(f"catalog: concatenated.{name}: {pattern} matches nothing")
         tree.add_file(path, "".join(part.read_text() for part in parts))
     for path, (old, new) in catalog.replaced.get(name, {}).items():
-        where = tree.root / path.lstrip("/")
-        text = where.read_text()
+        edited = tree.root / path.lstrip("/")
+        text = edited.read_text()
         if old not in text:
             raise RuntimeError(f"catalog: replaced.{name}: {path} does not hold {old!r}")
-        where.write_text(text.replace(old, new))
+        edited.write_text(text.replace(old, new))
     compile_python(tree)
 
 
@@ -172,4 +174,3 @@ def stage_own(package: OwnPackage, tree: Tree) -> None:
         tree.add_link(path, target)
     for path in set(package.modes) - set(package.files):
         tree.add_dir(path, package.modes[path])
-

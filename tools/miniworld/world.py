@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -24,6 +25,7 @@ from tools.miniworld.commands import run
 _HERE = Path(__file__).parent
 _CONVERTING = ("catalog.py", "debs.py", "provides.py", "rpms.py", "staging.py", "world.py")
 KEPT_WORLDS = 3
+MAKING = ".making-"
 
 
 def key() -> str:
@@ -45,25 +47,30 @@ def path() -> Path:
     return cache_dir() / "world" / key()
 
 
-def ensure(jobs: int | None = None) -> Path:
-    """Return the world's directory, making it first where it is not there."""
-    target = path()
+def ensure() -> Path:
+    """Return the directory of the stand-in world, making it first where it is not there."""
+    return ensure_at(path(), _make)
+
+
+def ensure_at(target: Path, make: Callable[[Path], None]) -> Path:
+    """Return `target`; where it is not there, let `make` fill a directory that becomes it when it is complete."""
     if target.is_dir():
         return target
     with locked("world"):
-        if target.is_dir():
-            return target
-        making = target.parent / f".making-{target.name}"
-        shutil.rmtree(making, ignore_errors=True)  # what a crash left
-        making.mkdir(parents=True)
-        _make(making, jobs or os.cpu_count() or 1)
-        making.rename(target)
-        _forget_old(target)
+        if not target.is_dir():
+            for left_by_a_crash in target.parent.glob(f"{MAKING}*"):
+                shutil.rmtree(left_by_a_crash)
+            making = target.parent / f"{MAKING}{target.name}"
+            making.mkdir(parents=True)
+            make(making)
+            making.rename(target)
+            _forget_old(target)
     return target
 
 
 def _forget_old(newest: Path) -> None:
-    worlds = sorted(newest.parent.glob("[0-9a-f]*"), key=lambda p: p.stat().st_mtime, reverse=True)
+    """Remove all but the last KEPT_WORLDS; an earlier checkout may still use the one before."""
+    worlds = sorted(newest.parent.glob("[!.]*"), key=lambda p: p.stat().st_mtime, reverse=True)
     for old in [world for world in worlds if world != newest][KEPT_WORLDS - 1 :]:
         shutil.rmtree(old)
 
@@ -72,8 +79,9 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _make(target: Path, jobs: int) -> None:
+def _make(target: Path) -> None:
     catalog = load()
+    jobs = os.cpu_count() or 1
     repo, work = target / "repo", target / "work"
     repo.mkdir()
     started = time.monotonic()
