@@ -53,13 +53,17 @@ class Outcome:
 
 @frozen(kw_only=True)
 class ImageInfo:
-    """An image as podman has it: `id` without prefix, `digest` ``sha256:…`` or "", all `names`."""
+    """An image as podman has it: `id` without prefix, `digest` ``sha256:…`` or "", all `names`.
+
+    `size` in bytes, `arch` in the image's own words (``amd64``) or "".
+    """
 
     id: str
     digest: str = ""
     names: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(factory=dict)
     size: int = 0
+    arch: str = ""
 
 
 @frozen(kw_only=True)
