@@ -70,6 +70,11 @@ class PodmanManager:
         """podman's version, e.g. ``4.3.1``. Raises ContainerError when it does not answer."""
         return self._api.version()
 
+    def graph_root(self) -> str:
+        """Where podman keeps images and containers, as a path of podman's host; "" when it does not say."""
+        info = self._api.call("GET", "/info", what="ask about", where="podman")
+        return str((info.get("store") or {}).get("graphRoot") or "")
+
     # Images
 
     def ensure_image_available(self, image: str, policy: PullPolicy | None = None) -> ImageInfo:
