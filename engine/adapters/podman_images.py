@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import platform
 import time
 from typing import Any
 
 from engine.adapters.podman_api import PodmanApi, Refused, ServiceSlow, quoted
 from engine.core.errors import ContainerError
+from engine.core.image_contents import runs_on
 from engine.core.manager import ImageInfo, PullPolicy
+from engine.core.registry import judge_transfer
 
 logger = logging.getLogger(__name__)
 
@@ -17,25 +21,11 @@ RETRY_PAUSES = (1.0, 4.0)
 
 _WHAT = "pull image"
 
-# Texts of registries and podman that another attempt cannot change: (text, cure).
-_FINAL: tuple[tuple[str, str], ...] = (
-    ("unauthorized", "log in with `podman login` as the user the worker runs as"),
-    ("authentication required", "log in with `podman login` as the user the worker runs as"),
-    ("denied", "check the name and the rights of the login"),
-    ("manifest unknown", "the registry has no such tag; correct the image name"),
-    ("name unknown", "the registry has no such repository; correct the image name"),
-    ("not found", "the registry has no such image; correct the image name"),
-    ("short-name", "use a full image name with its registry"),
-    ("invalid reference", "correct the image name"),
-    ("x509", "the registry's certificate is not trusted; see containers-certs.d(5)"),
-    ("server gave http response to https client", "mark the registry insecure in registries.conf"),
-    ("no space left on device", "free space in podman's storage"),
-)
-
 
 def ensure_image(api: PodmanApi, image: str, policy: PullPolicy, timeout: float) -> ImageInfo:
     """Make `image` present by `policy` within `timeout` seconds and say what it is. Raises ContainerError."""
     found = find_image(api, image)
+    _check_arch(image, found)
     if policy == "never":
         if found is None:
             cure = "pull or build it on this host, or allow pulling with adjutant_image_pull_policy"
@@ -44,9 +34,15 @@ def ensure_image(api: PodmanApi, image: str, policy: PullPolicy, timeout: float)
     if found is not None and policy == "if-not-present":
         return found
     _pull(api, image, time.monotonic() + timeout, timeout)
-    found = find_image(api, image)
+    before, found = found, find_image(api, image)
     if found is None:
         raise ContainerError(_WHAT, image, "podman reported success, but the image is not there", retry=True)
+    try:
+        _check_arch(image, found)
+    except ContainerError:
+        if before is None or before.id != found.id:  # it would be in the way once the right one is published
+            _forget(api, image)
+        raise
     return found
 
 
@@ -64,7 +60,22 @@ def find_image(api: PodmanApi, image: str) -> ImageInfo | None:
         names=tuple(answer.get("RepoTags") or ()),
         labels=answer.get("Labels") or {},
         size=int(answer.get("Size") or 0),
+        arch=str(answer.get("Architecture") or ""),
     )
+
+
+def _check_arch(image: str, found: ImageInfo | None) -> None:
+    """podman pulls a plain manifest of another architecture without a word."""
+    machine = platform.machine()
+    if found is not None and found.arch and not runs_on(found.arch, machine):
+        why = f"the image is for {found.arch}, this host is {machine}"
+        cure = "publish and name the image of this host's architecture"
+        raise ContainerError("use image", image, why, cure=cure)
+
+
+def _forget(api: PodmanApi, image: str) -> None:
+    with contextlib.suppress(ContainerError):
+        api.call("DELETE", f"/images/{quoted(image)}", what="remove image", where=image)
 
 
 def _pull(api: PodmanApi, image: str, end: float, timeout: float) -> None:
@@ -101,9 +112,8 @@ def _pull_once(api: PodmanApi, image: str, timeout: float) -> None:
     except Refused as error:
         failure = error.why
     if failure:
-        lower = failure.lower()
-        cure = next((cure for text, cure in _FINAL if text in lower), None)
-        raise ContainerError(_WHAT, image, failure, cure=cure or "", retry=cure is None)
+        fault = judge_transfer(failure)
+        raise ContainerError(_WHAT, image, fault.why, cure=fault.cure, retry=fault.retry)
 
 
 def _failure(message: Any) -> str:

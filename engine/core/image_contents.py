@@ -62,17 +62,25 @@ GO_ARCH = {
 }
 """The machine's name (uname) to the image's."""
 
+_ALSO = {"amd64": ("386",), "arm64": ("arm",)}
+
+
+def runs_on(arch: str, machine: str) -> bool:
+    """True when an image for `arch` runs on `machine` (uname) without emulation."""
+    wanted = GO_ARCH.get(machine, machine)
+    return arch == wanted or arch in _ALSO.get(wanted, ())
+
+
 _LOADERS = ("LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONPATH", "BASH_ENV", "ENV")
 
 
 def judge_config(config: ImageConfig, machine: str) -> list[CheckResult]:
     """What the image's own configuration would change behind a recipe's back."""
-    wanted = GO_ARCH.get(machine, machine)
     arch = f"{config.os}/{config.architecture}"
     results = [
         ok("image.arch", arch)
-        if (config.os, config.architecture) == ("linux", wanted)
-        else problem("image.arch", f"is for {arch}", f"this host runs linux/{wanted}: build or pull the image for it")
+        if config.os == "linux" and runs_on(config.architecture, machine)
+        else problem("image.arch", f"is for {arch}", f"this host is {machine}: build or pull the image for it")
     ]
     for name, value, cure in (
         ("image.entrypoint", " ".join(config.entrypoint), "remove ENTRYPOINT: steps name their whole command"),
