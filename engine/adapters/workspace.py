@@ -14,24 +14,37 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+
+from attrs import frozen
 
 from engine.adapters import paths
 from engine.adapters.collect import scan
 from engine.adapters.steplog import FileLog
 from engine.core.errors import BadInput, InfrastructureError, Problem
 from engine.core.outcome import DiskSpace
+from engine.core.plan import Plan
 from engine.core.recipe import Artifact
 from engine.core.results import FoundFile
+from engine.core.structure import structure
 from engine.core.verdict import disk_words
 
 CONTAINER_UID = CONTAINER_GID = 1000  # ADR "UID/GID Strategy"
 DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
-LOCK, KEPT = "lock", "kept.json"
+LOCK, KEPT, PLAN = "lock", "kept", "plan.json"
 PRIVATE = frozenset({"in", "logs"})
 """Top directories that no container may write to."""
+
+
+@frozen
+class KeptTask:
+    """A task left for a look: its directory, plan (None: unreadable), the step to look at, seconds since the epoch."""
+
+    path: str
+    plan: Plan | None
+    step: str
+    since: float
 
 
 class Workdir:
@@ -81,14 +94,15 @@ class Workdir:
         """Numbers of all task directories, sorted."""
         return sorted(int(name) for name in os.listdir(self.path) if name.isascii() and name.isdigit())
 
-    def kept(self) -> dict[int, dict[str, Any]]:
-        """What was recorded of each task that was kept, by its number."""
-        records: dict[int, dict[str, Any]] = {}
+    def kept(self) -> dict[int, KeptTask]:
+        """The tasks that were kept, by number."""
+        found: dict[int, KeptTask] = {}
         for number in self.ids():
-            path = os.path.join(self.path, str(number), KEPT)
-            with suppress(OSError, ValueError), open(path, encoding="utf-8") as file:
-                records[number] = json.load(file)
-        return records
+            folder = os.path.join(self.path, str(number))
+            with suppress(OSError), open(os.path.join(folder, KEPT), encoding="utf-8") as mark:
+                since = os.fstat(mark.fileno()).st_mtime
+                found[number] = KeptTask(folder, _read_plan(folder), mark.read(), since)
+        return found
 
     def abandoned(self) -> list[TaskDirectory]:
         """Directories of processes that died, each now locked by this one."""
@@ -195,11 +209,20 @@ class TaskDirectory:
                 found.append(_space(path, os.statvfs(path)))
         return tuple(found)
 
-    def keep(self, record: Mapping[str, Any]) -> None:
-        """Mark the directory as kept, with what `engine shell` needs to know."""
+    def record(self, plan: Plan) -> None:
+        """Write down what runs here."""
+        self.write(PLAN, [json.dumps(plan.data()).encode()], 0o600)
+
+    def plan(self) -> Plan | None:
+        """What was written down; None when nothing was."""
+        return _read_plan(self.path)
+
+    def keep(self, step: str) -> None:
+        """Mark the directory as kept, `step` as the one to look at, and let the lock go."""
         with suppress(FileNotFoundError):
             os.unlink(KEPT, dir_fd=self.root)
-        self.write(KEPT, [json.dumps(record, indent=1).encode()], 0o600)
+        self.write(KEPT, [step.encode()], 0o600)
+        self.close()
 
     def close(self) -> None:
         """Let the lock go; the directory stays."""
@@ -230,8 +253,8 @@ class TaskDirectory:
             self.close()
 
     def _empty(self) -> None:
-        # kept.json and lock go last: until then a killed removal is taken up again by the next process.
-        for name in sorted(os.listdir(self.root), key=lambda name: (name == LOCK, name == KEPT)):
+        # The mark goes first and the lock last: a killed removal is taken up again by the next process.
+        for name in sorted(os.listdir(self.root), key=lambda name: (name != KEPT, name == PLAN, name == LOCK)):
             if stat.S_ISDIR(os.stat(name, dir_fd=self.root, follow_symlinks=False).st_mode):
                 with paths.directory(self.root, name) as below:
                     paths.empty(below)
@@ -258,6 +281,12 @@ def _cannot(doing: str, path: str, error: OSError) -> InfrastructureError:
             place = path if os.path.isdir(path) else os.path.dirname(path)
             why = f"disk full: {disk_words(_space(place, os.statvfs(place)))}"
     return InfrastructureError(f"cannot {doing} {path}: {why}")
+
+
+def _read_plan(folder: str) -> Plan | None:
+    with suppress(OSError, ValueError, BadInput), open(os.path.join(folder, PLAN), encoding="utf-8") as file:
+        return structure(json.load(file), Plan, folder)
+    return None
 
 
 def _space(path: str, room: os.statvfs_result) -> DiskSpace:

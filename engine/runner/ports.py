@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, BinaryIO, Protocol
 
 from engine.core.manager import Outcome
 from engine.core.outcome import ArtifactSet, DiskSpace, LogFile, StepRun, TaskOutcome
-from engine.core.plan import PlannedInput, PlannedStep
+from engine.core.plan import Plan, PlannedInput, PlannedStep
 from engine.core.recipe import Artifact
 from engine.core.results import FoundFile
 
@@ -48,6 +48,9 @@ class WorkspaceFiles(Protocol):
     def path(self) -> str:
         """Absolute host path, the plan's `workspace.host`."""
 
+    def record(self, plan: Plan) -> None:
+        """Write down what runs here: for whoever finds it after this process died, or was told to keep it."""
+
     def prepare(self, directories: Iterable[str]) -> None:
         """Make directories below it."""
 
@@ -69,11 +72,8 @@ class WorkspaceFiles(Protocol):
     def disks(self) -> tuple[DiskSpace, ...]:
         """Room on the file systems that the steps write to."""
 
-    def keep(self, record: Mapping[str, Any]) -> None:
-        """Leave it, with a record for whoever looks at it."""
-
-    def close(self) -> None:
-        """Let go of it; it stays."""
+    def keep(self, step: str) -> None:
+        """Leave it for whoever wants to look at it, and let go of it; `step` is the one to look at."""
 
     def remove(self, scrub: Callable[[], None] | None = None) -> None:
         """Remove it; `scrub` removes what containers wrote where this user may not."""

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from engine.core.manager import ContainerManager
 from engine.core.plan import Plan
 from engine.core.spec import LABEL_ROLE, ContainerSpec, VolumeMount
+
+TIMEOUT = 600
+"""Seconds for removing a task's files; a big build tree takes a minute."""
+
+
+def scrub(plan: Plan, manager: ContainerManager) -> None:
+    """Remove them. ContainerError when it cannot be run."""
+    manager.run(scrub_spec(plan), timeout=TIMEOUT)
 
 
 def scrub_spec(plan: Plan) -> ContainerSpec:

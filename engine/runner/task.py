@@ -16,11 +16,10 @@ from engine.core.plan import Plan, PlannedInput
 from engine.core.results import select
 from engine.core.spec import LABEL_TASK_ID, LABEL_WORKER_ID, ContainerHandle
 from engine.runner.ports import Closing, Delivery, InputSource, Progress, Silent, WorkspaceFiles
-from engine.runner.scrub import scrub_spec
+from engine.runner.scrub import scrub
 from engine.runner.steps import StepRunner
 
 CHUNK = 1024 * 1024
-SCRUB_TIMEOUT = 600
 T = TypeVar("T")
 
 
@@ -125,6 +124,7 @@ class _Task:
         )
 
     def _prepare(self) -> None:
+        self.workspace.record(self.plan)
         self.workspace.prepare(self.plan.directories)
         for file in self.plan.files:
             self.workspace.write(file.path, [file.content.encode()], int(file.mode, 8))
@@ -204,8 +204,7 @@ class _Task:
                         self.manager.remove(ContainerHandle(id=name, name=name), force=True)
         with self._noting():
             if keep:
-                self.workspace.keep({"plan": self.plan.data()})
-                self.workspace.close()
+                self.workspace.keep(self.steps.runs[-1].name if self.steps.runs else "")
             else:
                 self.workspace.remove(self._scrub)
 
@@ -224,4 +223,4 @@ class _Task:
 
     def _scrub(self) -> None:
         self.progress.phase("removing what the containers wrote")
-        self.manager.run(scrub_spec(self.plan), timeout=SCRUB_TIMEOUT)
+        scrub(self.plan, self.manager)

@@ -1,0 +1,181 @@
+"""`engine run`: one task here and now, without a hub; the same plan and code path as on a builder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from engine.cli.local import LocalRuns
+    from engine.core.local import LocalCall
+    from engine.core.outcome import TaskOutcome
+    from engine.core.plan import Plan
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@click.command()
+@click.argument("method")
+@click.argument("arguments", nargs=-1, metavar="[ARG]...")
+@click.option("--repo", "repos", multiple=True, metavar="URL_OR_DIR", help="Packages come from here; repeatable.")
+@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A task parameter; repeatable.")
+@click.option("--results", default="results", show_default=True, metavar="DIR", help="Where results and logs go.")
+@click.option("--force", is_flag=True, help="Use --results DIR although it holds other files.")
+@click.option("--image", help="Task image, instead of the settings' one.")
+@click.option("--network/--no-network", default=None, help="Allow or forbid network, whatever the settings say.")
+@click.option("--keep", is_flag=True, help="Leave workspace and root for a look (engine shell).")
+@click.option("--workdir", metavar="DIR", help="Where tasks are run.")
+@click.option("--recipes", multiple=True, metavar="DIR", help="Directory of recipes; repeatable.")
+@click.option("--config", metavar="FILE", help="worker.toml or kojid.conf whose settings apply.")
+@click.option("--quiet", is_flag=True, help="No progress, only the end.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def run(
+    method: str,
+    arguments: tuple[str, ...],
+    repos: tuple[str, ...],
+    params: tuple[str, ...],
+    results: str,
+    force: bool,
+    image: str | None,
+    network: bool | None,
+    keep: bool,
+    workdir: str | None,
+    recipes: tuple[str, ...],
+    config: str | None,
+    quiet: bool,
+    form: str,
+) -> int:
+    """Run a task of METHOD here, without a hub. What ARG is, the recipe says: engine recipe show METHOD.
+
+    \b
+    engine run buildArch foo.src.rpm --repo https://example.org/os --results out
+    engine run createrepo rpms/ --results out
+
+    Results appear in DIR together; a former run's are replaced. Exit codes: 0 done; 1 the task's own fault;
+    3 bad input; 4 this host's fault; 130 interrupted. Ctrl-C stops the task and cleans up.
+    """
+    from engine.adapters.podman import PodmanConfig, PodmanManager
+    from engine.adapters.recipes import RecipeDirectory, search_paths
+    from engine.adapters.results_dir import ResultsDirectory
+    from engine.adapters.workspace import Workdir
+    from engine.cli.local import LocalRuns, absolute, check_inputs, local_settings, package_repos
+    from engine.core.local import LocalCall
+    from engine.core.params_text import params_from_text
+
+    directory = RecipeDirectory(search_paths(recipes))
+    recipe = directory.get(method)
+    given = absolute(arguments)
+    check_inputs(given)
+    call = LocalCall(
+        method=method,
+        inputs=given,
+        params=params_from_text(recipe, params),
+        repos=package_repos(repos),
+        image=image,
+    )
+    settings = local_settings(config, workdir=workdir, network=network)
+    ResultsDirectory(results, force=force).check()
+    place = Workdir(settings.workdir)
+    podman = PodmanConfig(
+        worker_id=settings.worker_id,
+        pull_policy=settings.adjutant_image_pull_policy,
+        timeouts=settings.adjutant_container_timeouts,
+    )
+    command = keep_command(click.get_current_context(), given)
+    with stop_signals() as stopped, PodmanManager(podman) as manager:
+        runs = LocalRuns(recipes=directory, settings=settings, workdir=place, manager=manager)
+        for number in runs.clear_abandoned():
+            click.echo(f"removed what a killed run left: task {number}", err=True)
+        outcome = _run(runs, call, results, force=force, keep=keep, quiet=quiet, command=command, stopped=stopped)
+    if form == "json":
+        click.echo(json.dumps(outcome.data(), indent=2))
+    else:
+        from engine.cli.report import report
+
+        for line in report(outcome, results, command):
+            click.echo(line, err=outcome.failure is not None)
+    return outcome.exit_code
+
+
+def _run(
+    runs: LocalRuns,
+    call: LocalCall,
+    results: str,
+    *,
+    force: bool,
+    keep: bool,
+    quiet: bool,
+    command: str,
+    stopped: threading.Event,
+) -> TaskOutcome:
+    from engine.adapters.results_dir import ResultsDirectory
+    from engine.cli.progress import make_progress
+    from engine.core.replay import replay_script
+
+    with contextlib.ExitStack() as stack:
+
+        def delivery(plan: Plan) -> ResultsDirectory:
+            return ResultsDirectory(results, force=force, replay=lambda outcome: replay_script(plan, outcome, command))
+
+        def progress(plan: Plan) -> Any:
+            shown = make_progress(plan, sys.stderr, quiet=quiet)
+            stack.callback(shown.close)
+            return shown
+
+        return runs.run(call, delivery=delivery, progress=progress, cancelled=stopped.is_set, keep=keep)
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C, SIGTERM and SIGHUP set, so that work ends in order instead of in the middle.
+
+    The first one says that we are stopping; the rest change nothing: cleaning up has its own time limits.
+    """
+    event = threading.Event()
+
+    def stop(_number: int, _frame: Any) -> None:
+        if not event.is_set():
+            event.set()
+            os.write(2, b"\nstopping: the task is ended and cleaned up\n")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    former = {number: signal.signal(number, stop) for number in STOPPING}
+    try:
+        yield event
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def keep_command(context: click.Context, arguments: tuple[str, ...]) -> str:
+    """The command line of this run with ``--keep``, ready to paste anywhere: paths are absolute."""
+    words = ["engine", "run", context.params["method"], *arguments]
+    for option in context.command.params:
+        if not isinstance(option, click.Option) or option.name in {"keep", "quiet", "form", "force"}:
+            continue
+        if context.get_parameter_source(option.name or "") is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        value = context.params[option.name or ""]
+        if option.is_bool_flag:
+            words.append(option.opts[0] if value else option.secondary_opts[0])
+            continue
+        for one in value if option.multiple else (value,):
+            words += [option.opts[0], _absolute(option.name or "", one)]
+    return shlex.join([*words, "--keep"])
+
+
+def _absolute(name: str, value: str) -> str:
+    if name in {"params", "image"} or "://" in value:
+        return value
+    return os.path.abspath(value)
