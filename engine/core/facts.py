@@ -96,12 +96,22 @@ class HostFacts:
 
 @frozen(kw_only=True)
 class BuildrootFacts:
-    """The hub's buildroot: `id` None until the hub gave one; `image` the root's image."""
+    """The hub's buildroot: `id` None until the hub gave one; `image` the root's image.
+
+    The rest is set by engine.buildroot: `key` names the root's content. `requirements` True: the build requirements,
+    `requires`, are installed already. `tools` is the host directory of the scripts that install into the root,
+    `cache` that of the repositories' metadata.
+    """
 
     id: int | None = None
     name: str = ""
     arch: str = ""
     image: str = ""
+    key: str = ""
+    requirements: bool = False
+    requires: tuple[str, ...] = ()
+    tools: str = ""
+    cache: str = ""
 
 
 @frozen(kw_only=True)

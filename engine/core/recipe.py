@@ -292,13 +292,45 @@ class File:
 
 @frozen(kw_only=True)
 class Buildroot:
-    """The package environment of the task, a root file system of its own, tracked in the hub."""
+    """The package environment of the task, a root file system of its own, tracked in the hub.
+
+    Mode `repo`: the packages of `repos` that `group` and `packages` need, resolved as dnf resolves them and
+    nothing else; made once and found again by their content. What goes into the root at build time
+    (macros, environment) is said by `files` and `container.env_from`.
+    """
 
     mode: Literal["repo", "image"] = doc(
         "`repo`: exactly the packages of the tag's repo; `image`: the task image itself.", "image"
     )
     arch: str = doc("Architecture, a template.", "{{ task.arch }}", kind="template")
-    group: str = doc("Comps group to install (mode `repo`).", "build", kind="template")
+    group: str = doc("Comps group to install (mode `repo`); empty: none.", "build", kind="template")
+    packages: tuple[str, ...] = doc(
+        "Packages to install besides the group, dnf's words, templates (mode `repo`).", (), kind="template"
+    )
+    repos: str = doc(
+        "Expression giving the list of package repositories, each with `name` and `path` or `url` (mode `repo`).",
+        "repos",
+        kind="expression",
+    )
+    releasever: str = doc("dnf's `$releasever`, a template; empty: not set.", "", kind="template")
+    best: str | bool = doc(
+        "dnf's `best`, a boolean or a template giving one.", False, kind="template"
+    )
+    module_hotfixes: str | bool = doc(
+        "dnf's `module_hotfixes` of every repository, a boolean or a template giving one.", False, kind="template"
+    )
+    options: Mapping[str, str] = doc(
+        "Further options of dnf, values are templates; empty ones are left out. Known: `excludepkgs`, "
+        "`fastestmirror`, `ip_resolve`, `max_parallel_downloads`, `minrate`, `multilib_policy`, `proxy`, `retries`, "
+        "`sslverify`, `timeout`, `tsflags`.",
+        factory=dict,
+        kind="template",
+    )
+    requirements_of: str = doc(
+        "Name of the input whose build requirements the steps install. When the very same file is built again in the "
+        "same root, they are there already (`buildroot.requirements`).",
+        "",
+    )
     tracked: bool = doc("True: recorded in the hub with its list of installed packages.", True)
 
 

@@ -1,0 +1,157 @@
+"""Turn the root at /target into exactly the given set of packages, and finish it as a build root.
+
+Job: {config, packages: [row], reinstall: [nevra], finish: bool}. Answer: {installed: [nevra], size}. Nothing but that set
+may be the result: it is checked before the transaction and in the real rpmdb after it.
+"""
+
+import os
+import sys
+
+import dnf.callback
+import dnf.exceptions
+import dnf.transaction
+import finish
+import rpm
+from common import DISK, PACKAGE, REPO, SCRIPT, SET, ToolError, identity, nevra, open_base, row, run_tool
+
+ROOT = "/target"
+NOT_COUNTED = {"gpg-pubkey"}
+
+
+class Display(dnf.callback.TransactionProgress):
+    """Says on standard output what is done, as the log of the root."""
+
+    WORDS = {
+        dnf.transaction.PKG_INSTALL: "installing",
+        dnf.transaction.PKG_UPGRADE: "upgrading",
+        dnf.transaction.PKG_DOWNGRADE: "downgrading",
+        dnf.transaction.PKG_REINSTALL: "reinstalling",
+        dnf.transaction.PKG_ERASE: "removing",
+    }
+
+    def __init__(self):
+        super().__init__()
+        self.errors = []
+        self._last = None
+
+    def progress(self, package, action, ti_done, ti_total, ts_done, ts_total):
+        step = (action, str(package))
+        if action in self.WORDS and step != self._last:
+            self._last = step
+            print(f"{self.WORDS[action]} {package}", flush=True)
+
+    def scriptout(self, msgs):
+        if msgs:
+            print(msgs.decode(errors="replace") if isinstance(msgs, bytes) else msgs, flush=True)
+
+    def error(self, message):
+        self.errors.append(str(message))
+        print(f"error: {message}", flush=True)
+
+
+def main(job):
+    wanted = {nevra(package): package for package in job["packages"]}
+    base = open_base(job["config"], ROOT)
+    base.fill_sack(load_system_repo=True)
+    installed = {nevra(identity(package)): package for package in base.sack.query().installed()}
+    again = set(job.get("reinstall", ()))
+    coming = {key: _find(base, wanted[key]) for key in sorted(set(wanted) - (set(installed) - again))}
+    for package in coming.values():
+        base.package_install(package)
+    for key in sorted(set(installed) - set(wanted)):
+        if installed[key].name not in NOT_COUNTED and not _replaced(installed[key], coming.values()):
+            base.package_remove(installed[key])
+    base.resolve(allow_erasing=True)
+    _check_plan(base, set(installed), set(wanted), set(coming))
+    if base.transaction:
+        display = Display()
+        _run(base, display)
+    found = in_rpmdb(ROOT)
+    if found != set(wanted):
+        raise ToolError(SET, "the root does not hold the resolved set: " + _difference(found, set(wanted)))
+    if job.get("finish", True):
+        finish.finish(ROOT)
+    return {"installed": sorted(found), "size": tree_size(ROOT)}
+
+
+def _find(base, wanted):
+    """The very file: same name and same checksum."""
+    query = base.sack.query().available().filterm(name=wanted["name"], arch=wanted["arch"])
+    same_name = [package for package in query if nevra(identity(package)) == nevra(wanted)]
+    for package in same_name:
+        if row(package)["checksum"] == wanted["checksum"]:
+            return package
+    why = "its checksum is another one now" if same_name else "it is not there any more"
+    raise ToolError(REPO, f"the repository changed while the root was made: {nevra(wanted)}: {why}")
+
+
+def _replaced(package, coming):
+    return any(other.name == package.name and other.arch == package.arch for other in coming)
+
+
+def _check_plan(base, installed, wanted, coming):
+    """The transaction must lead to the wanted set, whatever the solver thought of."""
+    transaction = base.transaction
+    if not transaction:
+        return
+    forward = {nevra(identity(package)) for package in transaction.install_set}
+    away = {nevra(identity(package)) for package in transaction.remove_set}
+    result = (installed - away) | forward
+    result = {key for key in result if not key.startswith("gpg-pubkey-")}
+    if result != wanted or not coming <= forward:
+        raise ToolError(SET, "dnf would not make the resolved set: " + _difference(result | (forward - coming), wanted))
+
+
+def _run(base, display):
+    packages = list(base.transaction.install_set)
+    base.download_packages(packages)
+    try:
+        base.do_transaction([display])
+    except dnf.exceptions.TransactionCheckError as error:
+        raise ToolError(PACKAGE, str(error)) from None
+    except dnf.exceptions.Error as error:
+        text = "; ".join([str(error).strip(), *display.errors])
+        full = any(word in text for word in ("No space left", "more space needed", "Disk Requirements", "unpacking"))
+        raise ToolError(DISK if full and _full(ROOT) else PACKAGE, text) from None
+    if display.errors:
+        text = "; ".join(display.errors)
+        raise ToolError(DISK if _full(ROOT) else SCRIPT, text)
+
+
+def _full(path):
+    room = os.statvfs(path)
+    return room.f_bavail * room.f_frsize < 16 * 1024 * 1024 or room.f_favail < 16
+
+
+def in_rpmdb(root):
+    """NEVRAs of the real rpmdb."""
+    found = set()
+    for header in rpm.TransactionSet(root).dbMatch():
+        if header["name"] not in NOT_COUNTED:
+            fields = {key: header[key] for key in ("name", "version", "release", "arch")}
+            found.add(nevra({**fields, "epoch": header["epoch"] or 0}))
+    return found
+
+
+def tree_size(root):
+    """Bytes of the regular files on this file system."""
+    total, device = 0, os.lstat(root).st_dev
+    for folder, names, files in os.walk(root):
+        names[:] = [name for name in names if os.lstat(os.path.join(folder, name)).st_dev == device]
+        for name in files:
+            total += os.lstat(os.path.join(folder, name)).st_size
+    return total
+
+
+def _difference(found, wanted):
+    more, less = sorted(found - wanted), sorted(wanted - found)
+    parts = []
+    if more:
+        parts.append("too many: " + ", ".join(more[:5]))
+    if less:
+        parts.append("missing: " + ", ".join(less[:5]))
+    return "; ".join(parts) or "a package was replaced by another build"
+
+
+if __name__ == "__main__":
+    sys.exit(run_tool(main))

@@ -1,0 +1,150 @@
+"""Install the build requirements of source packages into the root at /target; say what is installed before and after.
+
+``builddep.py CONFIG SRPMS RESULT RECORD``: CONFIG is the configuration `prepare` wrote, SRPMS a directory with the rebuilt source
+package. RESULT gets ``requires`` (what was required, for the build step to compare with), ``installed_before.json`` (once)
+and ``installed_after.json``; RECORD the same lists and what was added, with the repository's checksums. Exit codes: 0 done, 30 a requirement cannot be met, 75 not the package's fault.
+"""
+
+import glob
+import json
+import os
+import sys
+
+import dnf
+import dnf.exceptions
+import dnf.selector
+import rpm
+from apply import Display
+from common import kind_of, open_base, row, write_json, write_text
+
+ROOT = "/target"
+UNSATISFIED, NOT_OURS = 30, 75
+
+
+def main(config_path, srpms, result, record):
+    with open(config_path, encoding="utf-8") as file:
+        config = json.load(file)
+    paths = sorted(glob.glob(os.path.join(srpms, "*.src.rpm")) + glob.glob(os.path.join(srpms, "*.nosrc.rpm")))
+    requires = sorted({text for path in paths for text in requirements(path)})
+    if not os.path.exists(os.path.join(record, "installed_before.json")):
+        _list("installed_before.json", installed(ROOT), result, record)
+    print("build requirements: " + (", ".join(requires) or "none"), flush=True)
+    try:
+        added = _install(config, requires)
+    except dnf.exceptions.Error as error:
+        print(f"Error: {str(error).strip()}", flush=True)
+        return UNSATISFIED if kind_of(error) in ("dependencies", "group") else NOT_OURS
+    packages = installed(ROOT)
+    _list("installed_after.json", packages, result, record)
+    _installed_log(os.path.join(result, "installed_pkgs.log"), packages)
+    write_text(os.path.join(result, "requires"), "".join(text + "\n" for text in requires))
+    _remember(record, requires, added)
+    print(f"{len(added)} packages installed, {len(packages)} in the root", flush=True)
+    return 0
+
+
+def requirements(path):
+    """What a source package requires to be built, as rich and plain dependencies; rpm's own features aside."""
+    ts = rpm.TransactionSet("/")
+    ts.setVSFlags(rpm._RPMVSF_NOSIGNATURES)
+    with open(path, "rb") as file:
+        header = ts.hdrFromFdno(file)
+    for dependency in rpm.ds(header, "requires"):
+        if not dependency.Flags() & rpm.RPMSENSE_RPMLIB:
+            yield dependency.DNEVR()[2:]
+
+
+def _install(config, requires):
+    """Rows of the packages that were installed. dnf.exceptions.Error in dnf's words."""
+    base = open_base(config, ROOT)
+    base.fill_sack(load_system_repo=True)
+    missing = []
+    for requirement in requires:
+        found = base.sack.query().filterm(provides=requirement)
+        if not found and not requirement.startswith("("):
+            found = base.sack.query().filterm(file=requirement)
+        if not found and not requirement.startswith("("):
+            missing.append(requirement)
+            continue
+        selector = dnf.selector.Selector(base.sack)
+        selector.set(provides=requirement) if not requirement.startswith("/") else selector.set(pkg=found)
+        base._goal.install(select=selector)
+    if missing:
+        for requirement in missing:
+            print(f"No matching package to install: '{requirement}'", flush=True)
+        raise dnf.exceptions.DepsolveError("Some packages could not be found.")
+    if not base.resolve(allow_erasing=True):
+        return []
+    packages = list(base.transaction.install_set)
+    rows = [row(package) for package in packages]
+    base.download_packages(packages)
+    display = Display()
+    base.do_transaction([display])
+    if display.errors:
+        raise dnf.exceptions.Error("; ".join(display.errors))
+    return rows
+
+
+def installed(root):
+    """Every package of the real rpmdb, with what the hub wants to know of it."""
+    rows = []
+    for header in rpm.TransactionSet(root).dbMatch():
+        rows.append(
+            {
+                "name": header["name"],
+                "version": header["version"],
+                "release": header["release"],
+                "epoch": header["epoch"],
+                "arch": header["arch"],
+                "size": header["longsize"] or header["size"] or 0,
+                "buildtime": header["buildtime"],
+                "payloadhash": _hex(header["sigmd5"]) or _header_digest(header),
+            }
+        )
+    return sorted(rows, key=lambda entry: (entry["name"], entry["arch"], entry["version"], entry["release"]))
+
+
+def _hex(value):
+    return value.hex() if isinstance(value, bytes) else (value or "")
+
+
+def _header_digest(header):
+    """Packages without an MD5 are known by their header's digest."""
+    for tag in ("sha256header", "sha1header"):
+        if header[tag]:
+            return f"{tag[:-6]}::{header[tag]}"
+    return ""
+
+
+def _installed_log(path, packages):
+    lines = []
+    for entry in packages:
+        epoch = f"{entry['epoch']}:" if entry["epoch"] else ""
+        name = "{name}-{e}{version}-{release}.{arch}".format(e=epoch, **entry)
+        lines.append(f"{name} {entry['buildtime']} {entry['size']} {entry['payloadhash']} installed\n")
+    write_text(path, "".join(lines))
+
+
+def _list(name, packages, *directories):
+    """RESULT is where the build step may write, RECORD is not: whoever must believe the list reads that one."""
+    for directory in directories:
+        write_json(os.path.join(directory, name), packages)
+
+
+def _remember(record, requires, added):
+    """What was required, for the build step to compare with, and all that was added so far, for the engine."""
+    path = os.path.join(record, "requirements.json")
+    rows = {}
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            rows = {entry["name"] + "." + entry["arch"]: entry for entry in json.load(file)["added"]}
+    rows.update({entry["name"] + "." + entry["arch"]: entry for entry in added})
+    write_json(path, {"requires": requires, "added": sorted(rows.values(), key=lambda entry: entry["name"])})
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(*sys.argv[1:5]))
+    except OSError as error:
+        print(f"Error: {error}", flush=True)
+        sys.exit(NOT_OURS)

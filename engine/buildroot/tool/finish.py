@@ -1,0 +1,81 @@
+"""What every build root gets besides its packages: the build user, its home, a clean and closed rpmdb.
+
+The names are mock's, for packages look at them (`id -un`, %_topdir). FINISH in engine.buildroot.tools counts the versions of this
+file: roots of another version are not used.
+"""
+
+import os
+import shutil
+import sqlite3
+
+USER, GROUP, UID, GID = "mockbuild", "mock", 1000, 1000
+HOME = "/builddir"
+BUILD_DIRECTORIES = ("BUILD", "BUILDROOT", "RPMS", "SOURCES", "SPECS", "SRPMS")
+EMPTIED = ("dev", "run", "tmp", "var/tmp", "var/cache/dnf", "var/cache/yum")
+DATABASES = ("usr/lib/sysimage/rpm/rpmdb.sqlite", "var/lib/rpm/rpmdb.sqlite")
+
+
+def finish(root):
+    _empty(root)
+    _user(root)
+    _home(root)
+    _close_rpmdb(root)
+
+
+def _empty(root):
+    """Scriptlets leave regular files in /dev, tools their droppings in /tmp and /run."""
+    for name in EMPTIED:
+        path = os.path.join(root, name)
+        if os.path.islink(path) or not os.path.isdir(path):
+            continue
+        for entry in os.scandir(path):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                os.unlink(entry.path)
+    for name in ("dev", "proc", "sys", "run", "tmp", "var/tmp", "etc"):
+        os.makedirs(os.path.join(root, name), exist_ok=True)
+    for name in ("tmp", "var/tmp"):
+        os.chmod(os.path.join(root, name), 0o1777)
+
+
+def _user(root):
+    _line(os.path.join(root, "etc/passwd"), USER, UID, f"{USER}:x:{UID}:{GID}::{HOME}:/bin/bash")
+    _line(os.path.join(root, "etc/group"), GROUP, GID, f"{GROUP}:x:{GID}:")
+
+
+def _line(path, name, number, line):
+    """Give `number` to `name` alone."""
+    lines = []
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            lines = file.read().splitlines()
+    kept = [old for old in lines if old.split(":")[0] != name and old.split(":")[2:3] != [str(number)]]
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("\n".join([*kept, line]) + "\n")
+
+
+def _home(root):
+    home = os.path.join(root, HOME.lstrip("/"))
+    paths = [home, os.path.join(home, "build")]
+    paths += [os.path.join(home, "build", name) for name in BUILD_DIRECTORIES]
+    for path in paths:
+        os.makedirs(path, exist_ok=True)
+        os.chmod(path, 0o755)
+        os.chown(path, UID, GID)
+
+
+def _close_rpmdb(root):
+    """Fold the write-ahead log in: each clone would copy it up, and nobody but root could read the database."""
+    for name in DATABASES:
+        path = os.path.join(root, name)
+        if os.path.islink(path) or not os.path.exists(path):
+            continue
+        database = sqlite3.connect(path)
+        try:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            mode = database.execute("PRAGMA journal_mode=DELETE").fetchone()[0]
+        finally:
+            database.close()
+        if mode != "delete":
+            raise OSError(f"{path}: the journal stays in mode {mode}")
