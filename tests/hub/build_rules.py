@@ -20,10 +20,9 @@ BUILDING, COMPLETE, DELETED, FAILED, CANCELED = range(5)
 
 
 def row(db: Database, build: Build) -> dict[str, Any]:
-    """What listBuilds says; getBuild adds id and cg_name."""
+    """What listBuilds says."""
     return {
         "build_id": build.id,
-        "cg_id": None,
         "completion_time": as_text(build.completion_ts),
         "completion_ts": build.completion_ts,
         "creation_event_id": build.creation_event,
@@ -55,7 +54,8 @@ def row(db: Database, build: Build) -> dict[str, Any]:
 
 
 def full_row(db: Database, build: Build) -> dict[str, Any]:
-    return row(db, build) | {"id": build.id, "cg_name": None}
+    """What getBuild says."""
+    return row(db, build) | {"id": build.id, "cg_id": None, "cg_name": None}
 
 
 def rpm_row(db: Database, rpm: Rpm) -> dict[str, Any]:
@@ -299,7 +299,7 @@ def _finished(db: Database, parts: dict[str, Any], owner: int) -> Build:
 def average_duration(db: Database, name: str) -> float | None:
     """Seconds the package's builds took; None before the first."""
     spans = [
-        build.completion_ts - build.start_ts
+        build.completion_ts - build.creation_ts
         for build in db.builds.values()
         if build.name == name and build.state == COMPLETE and build.task_id and build.completion_ts
     ]

@@ -25,11 +25,17 @@ class HubStandIn(Contents):
     """A Koji hub on 127.0.0.1 with its files in `topdir` and everything else in memory.
 
     A context manager; `start` and `stop` do the same by hand. It begins with the users admin (password
-    admin) and kojira (password kojira) and the channels default and createrepo, nothing else.
+    admin) and kojira (password kojira) and the channels default and createrepo, unless `empty`.
     """
 
     def __init__(
-        self, topdir: Path, *, clock: Clock | None = None, settings: Settings | None = None, port: int = 0
+        self,
+        topdir: Path,
+        *,
+        clock: Clock | None = None,
+        settings: Settings | None = None,
+        port: int = 0,
+        empty: bool = False,
     ) -> None:
         topdir = Path(topdir).absolute()
         for name in ("work", "packages", "repos", "scratch"):
@@ -37,10 +43,11 @@ class HubStandIn(Contents):
         super().__init__(Database(topdir, clock or Clock(), settings or Settings()))
         self.dispatcher = Dispatcher(self.db)
         self.server = HubServer(self.dispatcher, port)
-        self.add_user("admin", "admin", admin=True)
-        self.add_user("kojira", "kojira", permissions=("repo",))
-        self.add_channel("default")
-        self.add_channel("createrepo")
+        if not empty:
+            self.add_user("admin", "admin", admin=True)
+            self.add_user("kojira", "kojira", permissions=("repo",))
+            self.add_channel("default")
+            self.add_channel("createrepo")
 
     # -- life
 

@@ -1,0 +1,127 @@
+"""Koji's own TaskManager works against the stand-in as against a hub."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import koji
+import pytest
+
+from . import HubStandIn
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextlib.contextmanager
+def builder(hub: HubStandIn, name: str, workdir: Path) -> Iterator[subprocess.Popen[bytes]]:
+    workdir.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "tests.hub.upstream_builder", hub.url, name, str(workdir)]
+    with (workdir / "builder.log").open("ab") as log:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[HubStandIn]:
+    with HubStandIn(tmp_path / "koji") as running:
+        running.add_host("builder1", capacity=4)
+        yield running
+
+
+def test_sleep_goes_through_all_states(hub: HubStandIn, tmp_path: Path) -> None:
+    task = hub.make_task("sleep", [0.3])
+    assert hub.task(task)["state_name"] == "FREE"
+    with builder(hub, "builder1", tmp_path / "work"):
+        opened = hub.wait_task(task, 15, {"OPEN"})
+        assert opened["host_id"] == hub.host("builder1").id
+        assert opened["weight"] == 0.25
+        assert hub.wait_task(task, 15)["state_name"] == "CLOSED"
+    assert hub.result(task) is None
+    offers = [row for call in hub.calls("host.getTasks", "builder1") for row in call.result]
+    assert [(row["id"], row["state"]) for row in offers] == [(task, koji.TASK_STATES["ASSIGNED"])]
+    order = [call.method for call in hub.call_log if call.method in {"host.openTask", "subsession", "host.closeTask"}]
+    assert order == ["host.openTask", "subsession", "host.closeTask"]
+    assert [call.who for call in hub.calls("host.closeTask")] == ["builder1/sub"]
+    assert hub.call_log[-1].method == "logout"
+    assert not hub.host("builder1").ready
+
+
+def test_fork_waittest_failure_and_unknown_method(hub: HubStandIn, tmp_path: Path) -> None:
+    fork = hub.make_task("fork", [1, 0])
+    wait = hub.make_task("waittest", [2, 0])
+    bad = hub.make_task("sleep", ["BAD"])
+    unknown = hub.make_task("noSuchMethod")
+    with builder(hub, "builder1", tmp_path / "work"):
+        assert hub.wait_task(fork, 20)["state_name"] == "CLOSED"
+        assert hub.wait_task(bad, 20)["state_name"] == "FAILED"
+        assert hub.wait_task(wait, 20)["state_name"] == "CLOSED"
+        refusal = hub.calls("host.refuseTask", "builder1")[0]
+        assert (refusal.args, refusal.kwargs["soft"]) == ((unknown,), False)
+        assert hub.task(unknown)["state_name"] == "FREE"
+    with pytest.raises(koji.xmlrpcplus.Fault, match="TypeError"):
+        hub.result(bad)
+    children = hub.tasks(parent=wait)
+    assert {child["label"]: child["state_name"] for child in children} == {
+        "0": "CLOSED",
+        "1": "CLOSED",
+        "bad": "FAILED",
+    }
+
+
+def test_cancel_is_seen_and_the_process_ends(hub: HubStandIn, tmp_path: Path) -> None:
+    task = hub.make_task("sleep", [300])
+    with builder(hub, "builder1", tmp_path / "work"):
+        hub.wait_task(task, 15, {"OPEN"})
+        assert hub.cancel(task)
+        after = hub.make_task("sleep", [0])
+        assert hub.wait_task(after, 20)["state_name"] == "CLOSED"
+        assert hub.task(task)["state_name"] == "CANCELED"
+    assert all(task not in call.args[0] for call in hub.calls("host.freeTasks"))
+
+
+def test_sigterm_frees_and_a_second_builder_takes_over(hub: HubStandIn, tmp_path: Path) -> None:
+    hub.add_host("builder2")
+    task = hub.make_task("sleep", [300])
+    with builder(hub, "builder1", tmp_path / "one") as first:
+        hub.wait_task(task, 15, {"OPEN"})
+        first.send_signal(signal.SIGTERM)
+        first.wait(20)
+    freed = hub.wait_task(task, 5, {"FREE"})
+    assert freed["host_id"] is None
+    with builder(hub, "builder2", tmp_path / "two"):
+        taken = hub.wait_task(task, 15, {"OPEN"})
+        assert taken["host_id"] == hub.host("builder2").id
+
+
+def test_kill_leaves_an_open_task_that_the_next_start_frees(hub: HubStandIn, tmp_path: Path) -> None:
+    task = hub.make_task("sleep", [1])
+    with builder(hub, "builder1", tmp_path / "work") as first:
+        hub.wait_task(task, 15, {"OPEN"})
+        first.kill()
+        first.wait()
+    assert hub.task(task)["state_name"] == "OPEN"
+    with builder(hub, "builder1", tmp_path / "again"):
+        assert hub.wait_task(task, 20)["state_name"] == "CLOSED"
+    assert [task] in [call.args[0] for call in hub.calls("host.freeTasks")]
+
+
+def test_hub_restart_and_outage_lose_nothing(hub: HubStandIn, tmp_path: Path) -> None:
+    task = hub.make_task("sleep", [1])
+    with builder(hub, "builder1", tmp_path / "work"):
+        hub.wait_task(task, 15, {"OPEN"})
+        hub.restart()
+        assert hub.wait_task(task, 30)["state_name"] == "CLOSED"
+    assert len(hub.calls("host.openTask")) == 1
