@@ -8,7 +8,6 @@ import socket
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 
 import attrs
 from attrs import frozen
@@ -16,7 +15,7 @@ from attrs import frozen
 from engine.adapters import probes
 from engine.adapters.inputs import LocalFiles
 from engine.adapters.recipes import RecipeDirectory
-from engine.adapters.workspace import TaskDirectory, Workdir
+from engine.adapters.workspace import Workdir
 from engine.core.closing import RecipeClosing
 from engine.core.errors import BadInput, EngineError, Problem
 from engine.core.facts import HostFacts, PackageRepo, Settings
@@ -25,10 +24,9 @@ from engine.core.manager import Cancelled, ContainerManager
 from engine.core.outcome import TaskOutcome
 from engine.core.plan import Plan
 from engine.core.render import closing_variables, probe_paths, render
-from engine.core.spec import LABEL_TASK_ID, LABEL_WORKER_ID, ContainerHandle
 from engine.runner import run_task
+from engine.runner.leftovers import remove_task
 from engine.runner.ports import Delivery, Progress
-from engine.runner.scrub import scrub
 from engine.runner.task import never
 
 
@@ -139,16 +137,6 @@ class LocalRuns:
                 remove_task(directory, self.settings.worker_id, self.manager)
                 cleared.append(directory.task_id)
         return cleared
-
-
-def remove_task(directory: TaskDirectory, worker_id: str, manager: ContainerManager) -> None:
-    """Remove a task that no process runs any more: its containers and its directory."""
-    found = manager.containers({LABEL_TASK_ID: str(directory.task_id), LABEL_WORKER_ID: worker_id})
-    # Steps run on the root that a created, never started container holds: it goes last.
-    for info in sorted(found, key=lambda info: info.state == "created"):
-        manager.remove(ContainerHandle(id=info.id, name=info.name), force=True)
-    plan = directory.plan()
-    directory.remove(partial(scrub, plan, manager) if plan is not None else None)
 
 
 def check_inputs(paths: Sequence[str]) -> None:

@@ -76,8 +76,8 @@ def _list(kept: dict[int, KeptTask]) -> None:
 
 
 def _remove(settings: Settings, place: Workdir, numbers: tuple[int, ...]) -> None:
-    from engine.cli.local import remove_task
     from engine.core.errors import InfrastructureError
+    from engine.runner.leftovers import remove_task
 
     with _manager(settings) as manager:
         for number in numbers:
