@@ -36,9 +36,13 @@ class Refused(ValueError):
 
     def below(self, key: str | int) -> Iterator[Found]:
         """The same, seen from the value that holds this one under `key`."""
-        for path, message, cure in self.found:
-            here = join("", key)
-            yield here + ("." if path and not path.startswith("[") else "") + path, message, cure
+        return _below(join("", key), self.found)
+
+
+def _below(prefix: str, found: tuple[Found, ...]) -> Iterator[Found]:
+    for path, message, cure in found:
+        dot = "." if prefix and path and not path.startswith("[") else ""
+        yield f"{prefix}{dot}{path}", message, cure
 
 
 def structure(data: Any, cls: type[T], where: str, prefix: str = "") -> T:
@@ -55,8 +59,7 @@ def structure_with(converter: Converter, data: Any, cls: type[T], where: str, pr
     try:
         return converter.structure(data, cls)
     except Refused as refused:
-        inner = refused.below(prefix) if prefix else iter(refused.found)
-        raise BadInput(Problem(where, *found) for found in inner) from None
+        raise BadInput(Problem(where, *found) for found in _below(prefix, refused.found)) from None
 
 
 def unstructure(value: Any) -> Any:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, Undefined, UndefinedError, nodes
+from jinja2.compiler import CodeGenerator
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -45,6 +46,7 @@ FILTERS = (
 )
 MAX_TEXT = 1_000_000
 MAX_POWER = 64
+MAX_NESTING = 40
 
 
 class TemplateProblem(Exception):
@@ -102,7 +104,17 @@ def _text_only(value: Any) -> Any:
     return value
 
 
+class _CodeGenerator(CodeGenerator):
+    """Evaluates nothing while it compiles: a chain of filters on a constant may need any time and memory."""
+
+    def _output_child_to_const(self, node: nodes.Expr, frame: Any, finalize: Any) -> str:
+        if not isinstance(node, nodes.TemplateData):
+            raise nodes.Impossible
+        return super()._output_child_to_const(node, frame, finalize)
+
+
 class _Environment(ImmutableSandboxedEnvironment):
+    code_generator_class = _CodeGenerator
     intercepted_binops = frozenset(["*", "**"])
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -142,6 +154,7 @@ def _environment(*, text: bool) -> _Environment:
     env = _Environment(
         undefined=_Missing,
         autoescape=False,
+        optimized=False,  # see _CodeGenerator
         keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -174,7 +187,12 @@ def parse(text: str) -> nodes.Template:
     try:
         tree = _TEXT.parse(text)
     except TemplateSyntaxError as error:
-        raise TemplateProblem(f"not a template: {error.message}", f"line {error.lineno} of the text") from None
+        place = f"line {error.lineno} of the text" if "\n" in text else ""
+        raise TemplateProblem(f"not a template: {(error.message or '').rstrip('.')}", place) from None
+    except (*_TOO_MUCH, ValueError) as error:  # ValueError: a number of thousands of digits
+        raise _too_much(error) from None
+    if _deep(tree):
+        raise _too_much(RecursionError())
     for node in tree.find_all((nodes.Stmt, nodes.Name)):
         if isinstance(node, nodes.Stmt) and not isinstance(node, nodes.Output | nodes.If | nodes.For | nodes.Assign):
             raise TemplateProblem(
@@ -203,7 +221,9 @@ def _compiled_text(text: str) -> Any:
     try:
         return _TEXT.from_string(tree)
     except TemplateError as error:
-        raise TemplateProblem(f"not a template: {error.message}") from None
+        raise TemplateProblem(f"not a template: {(error.message or '').rstrip('.')}") from None
+    except _TOO_MUCH as error:
+        raise _too_much(error) from None
 
 
 @lru_cache(maxsize=4096)
@@ -219,7 +239,29 @@ def _compiled_value(text: str) -> Any:
         hint = "write the expression without {{ }}" if "{" in text else ""
         raise TemplateProblem(f"not an expression: {error.message}", hint) from None
     except TemplateError as error:
-        raise TemplateProblem(f"not an expression: {error.message}") from None
+        raise TemplateProblem(f"not an expression: {(error.message or '').rstrip('.')}") from None
+    except _TOO_MUCH as error:
+        raise _too_much(error) from None
+
+
+# What Jinja and Python raise for a text that is nested too deeply, wherever that shows first.
+_TOO_MUCH = (RecursionError, SyntaxError, MemoryError)
+
+
+def _too_much(error: BaseException) -> TemplateProblem:
+    if isinstance(error, ValueError):
+        return TemplateProblem("not a template: a number in it is too large")
+    return TemplateProblem("not a template: it is nested too deeply", f"at most {MAX_NESTING} levels")
+
+
+def _deep(tree: nodes.Node) -> bool:
+    """Deeper than `MAX_NESTING`: whether Python's own limit is met depends on who calls, ours does not."""
+    level: list[nodes.Node] = [tree]
+    for _ in range(MAX_NESTING):
+        level = [child for node in level for child in node.iter_child_nodes()]
+        if not level:
+            return False
+    return True
 
 
 def names(text: str, *, expression: bool = False) -> frozenset[str]:
