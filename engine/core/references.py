@@ -61,6 +61,7 @@ def mounts_of(recipe: Recipe, step: Step, place: str) -> Iterator[tuple[str, Mou
 
 def _scopes(recipe: Recipe) -> Mapping[str, Scope]:
     return {
+        "buildroot": variables.inputs_scope(recipe),
         "facts": variables.facts_scope(recipe),
         "inputs": variables.inputs_scope(recipe),
         "probes": variables.probes_scope(recipe),

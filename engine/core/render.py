@@ -26,7 +26,7 @@ TARGET_ARCH = {"armhfp": "armv7hl"}  # a Koji arch that rpm does not know (contr
 
 def probe_paths(recipe: Recipe, request: TaskRequest, facts: Facts) -> dict[str, str]:
     """The host paths that the recipe's probes ask about, by probe name; those left out by `when` are absent."""
-    rendering, _workspace, _inputs_planned = _begin(recipe, request, facts, f"recipes/{recipe.method}.toml")
+    rendering, _workspace, _inputs_planned = begin(recipe, request, facts, f"recipes/{recipe.method}.toml")
     paths = {
         probe.name: rendering.text(f"probes[{index}].path", probe.path)
         for index, probe in enumerate(recipe.probes)
@@ -85,7 +85,7 @@ def _in_scope(
     recipe: Recipe, request: TaskRequest, facts: Facts, where: str
 ) -> tuple[Rendering, Workspace, tuple[PlannedInput, ...], AnchorSpec | None]:
     """The render with every variable that steps, messages and the result share."""
-    rendering, workspace, inputs = _begin(recipe, request, facts, where)
+    rendering, workspace, inputs = begin(recipe, request, facts, where)
     rendering.variables = templates.variables({**rendering.variables, "probes": _probes(rendering)})
     anchor = None
     if recipe.buildroot is not None:
@@ -100,7 +100,7 @@ def _in_scope(
     return rendering, workspace, inputs, anchor
 
 
-def _begin(
+def begin(
     recipe: Recipe, request: TaskRequest, facts: Facts, where: str
 ) -> tuple[Rendering, Workspace, tuple[PlannedInput, ...]]:
     """Checked parameters, the workspace and the inputs: what probes may already speak of."""

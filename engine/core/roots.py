@@ -1,0 +1,153 @@
+"""What a recipe's `[buildroot]` asks for, rendered: the values a root is resolved from. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from attrs import field, frozen
+
+from engine.core import policy, templates
+from engine.core.errors import BadInput
+from engine.core.facts import Facts, PackageRepo, TaskRequest
+from engine.core.recipe import Recipe
+from engine.core.render import begin
+from engine.core.rendering import Rendering
+
+OPTIONS = frozenset(
+    {
+        "excludepkgs",
+        "fastestmirror",
+        "ip_resolve",
+        "max_parallel_downloads",
+        "minrate",
+        "multilib_policy",
+        "proxy",
+        "retries",
+        "sslverify",
+        "timeout",
+        "tsflags",
+    }
+)
+"""Options of dnf that a recipe may set: none names a file of the tool container or switches a check of content off."""
+
+_CURE_REPOS = "engine run: say --repo DIR or --repo URL; on a builder: the task's repo"
+
+
+@frozen(kw_only=True)
+class RootRequest:
+    """A root as it is asked for: `group` and `packages` out of `repos`, `arch` in Koji's words.
+
+    `source` is the host path of the file whose build requirements the steps will install, None when it is not on
+    this host yet.
+    """
+
+    arch: str
+    group: str
+    packages: tuple[str, ...] = ()
+    repos: tuple[PackageRepo, ...] = ()
+    releasever: str = ""
+    best: bool = False
+    module_hotfixes: bool = False
+    options: Mapping[str, str] = field(factory=dict)
+    source: str | None = None
+
+    def config(self) -> dict[str, Any]:
+        """What the tools tell dnf: repositories below ``/repos`` by name, or by their address."""
+        return {
+            "arch": self.arch,
+            "best": self.best,
+            "module_hotfixes": self.module_hotfixes,
+            "options": dict(self.options),
+            "releasever": self.releasever,
+            "repos": [
+                {"name": repo.name, "baseurl": f"file:///repos/{repo.name}" if repo.path else repo.url}
+                for repo in self.repos
+            ],
+        }
+
+
+def root_request(recipe: Recipe, request: TaskRequest, facts: Facts, *, where: str = "") -> RootRequest | None:
+    """The request of a recipe with a buildroot of mode ``repo``, else None. BadInput with every problem."""
+    wanted = recipe.buildroot
+    if wanted is None or wanted.mode != "repo":
+        return None
+    rendering, _workspace, inputs = begin(recipe, request, facts, where or f"recipes/{recipe.method}.toml")
+    arch = rendering.text("buildroot.arch", wanted.arch)
+    if facts.buildroot is not None and facts.buildroot.arch:
+        arch = facts.buildroot.arch  # a noarch task: the architecture that was chosen for it
+    elif arch == "noarch":
+        arch = facts.host.arch
+    found = RootRequest(
+        arch=arch,
+        group=rendering.text("buildroot.group", wanted.group),
+        packages=tuple(rendering.text(f"buildroot.packages[{i}]", text) for i, text in enumerate(wanted.packages)),
+        repos=_repos(rendering, wanted.repos),
+        releasever=rendering.text("buildroot.releasever", wanted.releasever),
+        best=_truth(rendering, "buildroot.best", wanted.best),
+        module_hotfixes=_truth(rendering, "buildroot.module_hotfixes", wanted.module_hotfixes),
+        options=_options(rendering, wanted.options),
+        source=next((_on_host(item.source, facts, item.local) for item in inputs if item.name == wanted.requirements_of), None),
+    )
+    for key in ("arch", "group", "releasever", *(f"packages[{i}]" for i in range(len(found.packages)))):
+        value = found.packages[int(key[9:-1])] if key.startswith("packages") else getattr(found, key)
+        if value:
+            rendering.check(f"buildroot.{key}", policy.word_complaint(value, ""))
+    if rendering.problems:
+        raise BadInput(rendering.problems)
+    return found
+
+
+def _repos(rendering: Rendering, expression: str) -> tuple[PackageRepo, ...]:
+    place = "buildroot.repos"
+    repos: list[PackageRepo] = []
+    for scope in rendering.each(place, expression):
+        item = templates.plain(scope["item"])
+        names = {f.name for f in attrs.fields(PackageRepo)}
+        if not isinstance(item, Mapping) or not {"name"} <= set(item) <= names:
+            rendering.complain(place, "must give a list of tables with `name` and `path` or `url`")
+            break
+        repo = PackageRepo(**item)
+        if not policy.FILE_NAME.match(repo.name):
+            rendering.complain(place, f"{repo.name!r} cannot be the name of a repository")
+        if not repo.path and not repo.url:
+            rendering.complain(place, f"{repo.name} has neither path nor url", _CURE_REPOS)
+        if repo.path:
+            rendering.check(place, policy.path_complaint(repo.path))
+        elif repo.url and (policy.CONTROL.search(repo.url) or not repo.url.startswith(("http://", "https://", "file:/"))):
+            rendering.complain(place, f"{repo.url!r} is not an address", "http://, https:// or file:///")
+        repos.append(repo)
+    if not repos and not rendering.problems:
+        rendering.complain(place, "there is no repository to make a root of", _CURE_REPOS)
+    return tuple(repos)
+
+
+def _truth(rendering: Rendering, place: str, given: str | bool) -> bool:
+    value = given if isinstance(given, bool) else rendering.value(place, given)
+    if isinstance(value, str):
+        words = {"": False, "0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
+        if value.lower() not in words:
+            rendering.complain(place, f"{value!r} is neither true nor false")
+        return words.get(value.lower(), False)
+    return bool(value)
+
+
+def _options(rendering: Rendering, options: Mapping[str, str]) -> dict[str, str]:
+    result: dict[str, str] = {}
+    for name, template in sorted(options.items()):
+        place = f"buildroot.options.{name}"
+        if name not in OPTIONS:
+            rendering.complain(place, "is not an option a recipe may set", "known: " + ", ".join(sorted(OPTIONS)))
+            continue
+        value = rendering.text(place, template)
+        if policy.CONTROL.search(value):
+            rendering.complain(place, "the value has a line break")
+        elif value:
+            result[name] = value
+    return result
+
+
+def _on_host(source: str, facts: Facts, local: bool) -> str:
+    """Where the hub's storage is on this host, should it be mounted here."""
+    return source if local else f"{facts.settings.topdir}/work/{source}"
