@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Mapping
 from contextlib import suppress
+
+ALIVE_INTERVAL = 5.0
 
 
 class Notifier:
@@ -17,6 +20,7 @@ class Notifier:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._process = os.getpid()
         self._status = ""
+        self._next = 0.0
 
     def send(self, **values: str | int) -> None:
         """Send values, e.g. ``READY=1``; a lost datagram is no error."""
@@ -24,6 +28,7 @@ class Notifier:
             return
         text = "\n".join(f"{key}={value}" for key, value in values.items())
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
+            out.setblocking(False)  # whoever does not read shall not stop us
             out.connect(self._address)
             out.send(text.encode())
 
@@ -34,5 +39,7 @@ class Notifier:
             self.send(STATUS=" ".join(text.split()))
 
     def alive(self) -> None:
-        """For WatchdogSec."""
-        self.send(WATCHDOG=1)
+        """For WatchdogSec; called often, sent every few seconds."""
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + ALIVE_INTERVAL
+            self.send(WATCHDOG=1)

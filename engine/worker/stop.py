@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-import koji.tasks
-
 
 class StopRequest:
-    """`requested` once SIGTERM or SIGINT came. Outside of `shielded` the signal ends what runs, with ServerExit.
+    """`requested` once SIGTERM or SIGINT came. Outside of `shielded` the signal ends what runs, with SystemExit.
 
-    ServerExit is koji's word for ending without a report: the daemon frees the task.
+    SystemExit is for koji the end without a report: the daemon frees the task. (Its own ServerExit would be taken
+    for a network error, and tried again, in the middle of a hub call.)
     """
 
     def __init__(self) -> None:
@@ -23,7 +22,7 @@ class StopRequest:
         """For signal.signal."""
         self.requested = True
         if not self._shields:
-            raise koji.tasks.ServerExit
+            raise SystemExit
 
     def request(self) -> None:
         """The same wish from within, e.g. because the hub says that the task is not ours any more."""
@@ -44,7 +43,7 @@ class StopRequest:
         shields, self._shields = self._shields, 0
         try:
             if self.requested:
-                raise koji.tasks.ServerExit
+                raise SystemExit
             yield
         finally:
             self._shields = shields

@@ -87,7 +87,7 @@ class RecipeTask(koji.tasks.BaseTaskHandler):  # type: ignore[misc]  # koji has 
         return bool(wanted & set((hostdata.get("arches") or "").split()))
 
     def run(self) -> Any:
-        """The task's result; koji errors, RefuseTask or ServerExit otherwise."""
+        """The task's result; koji errors, RefuseTask or SystemExit otherwise."""
         try:
             result = self._run()
         except TaskFailed as error:
@@ -98,9 +98,9 @@ class RecipeTask(koji.tasks.BaseTaskHandler):  # type: ignore[misc]  # koji has 
         except InfrastructureError as error:
             self._end("refused", str(error))
             raise koji.tasks.RefuseTask(str(error)) from None
-        except (Interrupted, NotOurs, koji.tasks.ServerExit) as error:
+        except (Interrupted, NotOurs, SystemExit) as error:
             self._end("stopped", str(error))
-            raise koji.tasks.ServerExit(str(error)) from None
+            raise SystemExit from None
         except koji.GenericError as error:
             self._end("failed", str(error))
             raise
@@ -134,7 +134,7 @@ class RecipeTask(koji.tasks.BaseTaskHandler):  # type: ignore[misc]  # koji has 
         )
         facts = gathered.facts
         if recipe.probes:
-            facts = evolve(facts, probes=probes.answer_probes(core.probe_paths(recipe, request, facts)))
+            facts = evolve(facts, probes=probes.answers(core.probe_paths(recipe, request, facts)))
         core.render(recipe, request, facts)  # what a check refuses shall not make a buildroot first
         self._weigh(request, facts)
         buildroot = self._buildroot(facts)
@@ -221,7 +221,7 @@ class RecipeTask(koji.tasks.BaseTaskHandler):  # type: ignore[misc]  # koji has 
             log = workspace.log(name, LOG_LIMIT)
             log.write(text.encode())
             logs.add(name, os.path.join(workspace.path, "logs", name))
-            written.append(LogFile(name=name, bytes=log.size, cut=log.full))
+            written.append(LogFile(name=name, bytes=log.size, cut=log.cut))
         for note in gathered.notes:
             self.logger.warning("task %d: %s", self.id, note)
         for step in plan.steps:

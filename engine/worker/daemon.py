@@ -1,0 +1,319 @@
+"""The daemon: start-up, the loop around koji's TaskManager, signals, and an end that leaves nothing behind.
+
+Signals: SIGTERM (or SIGINT) stops, in-flight tasks get `shutdown_timeout`, a second one ends them now; SIGUSR1
+finishes what runs and starts anew; SIGHUP reads the recipes again; SIGCHLD only wakes the loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from types import FrameType, SimpleNamespace
+from typing import Any
+
+import koji
+import koji.tasks
+import koji.util
+from attrs import frozen
+
+from engine.adapters.podman import PodmanConfig, PodmanManager
+from engine.core.errors import EXIT_INFRASTRUCTURE, EXIT_OK, BadInput, Problem
+from engine.core.facts import Settings
+from engine.worker.housekeeping import Housekeeping
+from engine.worker.manager import Manager
+from engine.worker.notify import Notifier
+from engine.worker.options import MAX_CHECK_IN, HubOptions, WorkerOptions
+from engine.worker.processes import SideJob
+from engine.worker.recipes import ServedRecipes
+from engine.worker.session import WorkerSession, connect
+from engine.worker.state import StateDirectory
+from engine.worker.task import TaskContext, task_classes
+
+logger = logging.getLogger(__name__)
+
+SOON = 0.5
+"""Seconds between two looks while something ends."""
+FINAL_SWEEP = 120.0
+
+
+@frozen(kw_only=True)
+class WorkerConfig:
+    """Everything the daemon was told."""
+
+    settings: Settings
+    hub: HubOptions
+    worker: WorkerOptions
+    rlimits: Mapping[str, str]
+    force_lock: bool = False
+    once: bool = False
+
+
+class _StopNow(BaseException):
+    """A stop signal while a call waits for a hub that is away. No Exception: koji would try the call again."""
+
+
+class Daemon:
+    """One worker from start to end: `run` returns the exit code."""
+
+    def __init__(self, config: WorkerConfig, recipes: ServedRecipes) -> None:
+        self.config, self.recipes = config, recipes
+        self.state = StateDirectory(config.settings.workdir)
+        self.notifier = Notifier()
+        self.started = time.time()
+        self._podman: PodmanManager | None = None
+        self._stops = 0
+        self._reload = False
+        self._waiting_for_hub = False
+        self._wake, self._wake_write = os.pipe()
+        os.set_blocking(self._wake, False)
+        os.set_blocking(self._wake_write, False)
+
+    def run(self) -> int:
+        """Start, serve, stop. BadInput or InfrastructureError when it cannot start."""
+        koji.util.setup_rlimits(dict(self.config.rlimits), logger=logger)
+        koji.pathinfo.topdir = koji.BASEDIR = self.config.settings.topdir
+        self.notifier.status("starting")
+        self.recipes.load()
+        if not self.recipes.recipes:
+            raise BadInput(self.recipes.problems or [Problem("settings", "worker.recipes", "no recipe was found")])
+        self.state.take_lock()
+        try:
+            with PodmanManager(self._podman_config()) as self._podman:
+                return self._serve()
+        finally:
+            self.state.release_lock()
+
+    def _podman_config(self) -> PodmanConfig:
+        settings = self.config.settings
+        return PodmanConfig(
+            worker_id=settings.worker_id,
+            socket=self.config.worker.podman,
+            pull_policy=settings.adjutant_image_pull_policy,
+            timeouts=settings.adjutant_container_timeouts,
+        )
+
+    def _containers(self) -> PodmanManager:
+        """The manager for the calling process: a forked one shares the service, not the connections."""
+        assert self._podman is not None  # noqa: S101 - for the type checker; `run` sets it first
+        return self._podman
+
+    def _serve(self) -> int:
+        housekeeping = Housekeeping(self.config.settings, self._containers)
+        images = list(self.recipes.images())
+        housekeeping.self_check(images)
+        session = connect(self.config.hub, force_lock=self.config.force_lock)
+        # Only the holder of the session may judge what is left over (contract trap 1).
+        housekeeping.sweep()
+        for number in list(self.state.tasks()):
+            self.state.forget_task(number)
+        session.heartbeat = self.notifier.alive
+        manager = Manager(
+            _koji_options(self.config),
+            session,
+            worker=self.config.worker,
+            state=self.state,
+            stop_grace=self.config.settings.adjutant_container_timeouts.stop_grace,
+            sweep=housekeeping.sweep,
+            check=lambda: housekeeping.self_check(images),
+            space=self._space(),
+        )
+        self._offer(manager)
+        self._handle_signals(session)
+        try:
+            return self._loop(manager)
+        finally:
+            signal.set_wakeup_fd(-1)
+
+    def _space(self) -> list[str]:
+        """Where room is needed: the workspaces, and podman's storage if it is another place of this host."""
+        root = self._containers().graph_root()
+        return [self.config.settings.workdir, *([root] if root and os.path.isdir(root) else [])]
+
+    def _offer(self, manager: Manager) -> None:
+        context = TaskContext(
+            settings=self.config.settings, hub=self.config.hub, state=self.state, manager=self._containers
+        )
+        manager.set_task_classes(task_classes(self.recipes.recipes, context))
+
+    # Signals
+
+    def _handle_signals(self, session: WorkerSession) -> None:
+        def stop(_number: int, _frame: FrameType | None) -> None:
+            self._stops += 1
+            if self._waiting_for_hub and session.away_since is not None:
+                raise _StopNow
+
+        def restart(_number: int, _frame: FrameType | None) -> None:
+            self._manager_restart = True
+
+        def reload(_number: int, _frame: FrameType | None) -> None:
+            self._reload = True
+
+        self._manager_restart = False
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGUSR1, restart)
+        signal.signal(signal.SIGHUP, reload)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+
+    # The loop
+
+    def _loop(self, manager: Manager) -> int:
+        code = EXIT_OK
+        taken = False
+        self.notifier.send(READY=1, MAINPID=os.getpid())
+        logger.info("ready: %s", ", ".join(sorted(self.recipes.recipes)))
+        try:
+            while not self._stops:
+                try:
+                    taken = self._turn(manager, skip_buildroots=taken)
+                except koji.RetryError as error:
+                    logger.warning("%s; trying again", error)
+                    taken = False
+                except koji.AuthError as error:
+                    logger.error("the hub does not accept this session any more: %s", error)
+                    code = EXIT_INFRASTRUCTURE
+                    break
+                except (koji.tasks.ServerExit, koji.tasks.ServerRestart):
+                    raise
+                except Exception:
+                    logger.exception("a turn of the loop failed")
+                    taken = False
+                self._tell(manager)
+                if self.config.once and self._once_done(manager, taken):
+                    break
+                if not taken:
+                    self._sleep(SOON if manager.ending else float(self.config.hub.sleeptime))
+        except koji.tasks.ServerRestart:
+            self._restart(manager)
+        except (koji.tasks.ServerExit, _StopNow):
+            pass
+        self._shut_down(manager, patient=code == EXIT_OK)
+        return code
+
+    def _turn(self, manager: Manager, *, skip_buildroots: bool) -> bool:
+        """One pass as kojid makes it (contract 2.2); True when a task was taken."""
+        self.notifier.alive()
+        if self._reload:
+            self._reload = False
+            self.recipes.load()
+            self._offer(manager)
+            manager.resume()
+        manager.restart_pending = manager.restart_pending or self._manager_restart
+        self._waiting_for_hub = True
+        try:
+            if not skip_buildroots:
+                manager.updateBuildroots(nolocal=True)
+            manager.updateTasks()
+            return manager.getNextTask()
+        finally:
+            self._waiting_for_hub = False
+
+    def _once_done(self, manager: Manager, taken: bool) -> bool:
+        """With --once: no second task, and the end when the first has ended."""
+        if taken:
+            manager.stopping = True
+        return manager.stopping and not manager.pids
+
+    def _sleep(self, seconds: float) -> None:
+        """Until `seconds` are over or a signal comes; never so long that the hub would miss us."""
+        select.select([self._wake], [], [], min(seconds, MAX_CHECK_IN))
+        try:
+            while os.read(self._wake, 512):
+                pass
+        except BlockingIOError:
+            pass
+
+    def _tell(self, manager: Manager) -> None:
+        tasks = len(manager.pids)
+        how = "ready" if manager.ready else f"not ready: {manager.status}"
+        if manager.session.away_since is not None:
+            how = "the hub does not answer"
+        self.notifier.status(f"{how}; {tasks} task{'' if tasks == 1 else 's'}")
+        self.state.write(
+            {
+                "pid": os.getpid(),
+                "version": version("koji-adjutant"),
+                "worker_id": self.config.settings.worker_id,
+                "hub": self.config.hub.server,
+                "started": self.started,
+                "written": time.time(),
+                "sleeptime": self.config.hub.sleeptime,
+                "stopping": bool(self._stops),
+                "recipes": {method: str(path) for method, path in self.recipes.files.items()},
+                "problems": [str(problem) for problem in self.recipes.problems],
+                **manager.described(),
+            }
+        )
+
+    # The end
+
+    def _shut_down(self, manager: Manager, *, patient: bool) -> None:
+        """ADR "Shutdown Signal Flow": no new tasks, time for the running ones, then their containers end."""
+        manager.stopping = True
+        self.notifier.send(STOPPING=1)
+        manager.session.give_up_retrying()
+        if patient and not self.config.once:
+            self._wait_for_tasks(manager)
+        stopped = manager.stop_tasks()
+        sweeper = SideJob(Housekeeping(self.config.settings, self._containers).sweep, FINAL_SWEEP)
+        words = sweeper.wait()
+        if words:
+            logger.error("not everything could be removed: %s", words)
+        try:
+            if mine := sorted({*stopped, *manager.tasks}):
+                manager.session.host.freeTasks(mine)
+                logger.info("freed tasks %s", mine)
+            manager.session.host.updateHost(task_load=0.0, ready=False)
+            manager.session.logout()
+        except Exception as error:
+            logger.error("could not say good-bye to the hub: %s; it frees the tasks at the next start", error)
+        manager.ready, manager.status = False, "stopped"
+        self._tell(manager)
+
+    def _wait_for_tasks(self, manager: Manager) -> None:
+        deadline = time.monotonic() + self.config.worker.shutdown_timeout
+        while manager.pids and self._stops < 2 and time.monotonic() < deadline:
+            self.notifier.status(f"stopping; waiting for {len(manager.pids)} tasks")
+            try:
+                self._turn(manager, skip_buildroots=True)
+            except (Exception, _StopNow) as error:
+                logger.warning("while stopping: %s", error)
+                manager.reap()
+            self._tell(manager)
+            left = max(0.0, deadline - time.monotonic())
+            self._sleep(min(left, SOON if manager.ending else float(self.config.hub.sleeptime)))
+
+    def _restart(self, manager: Manager) -> None:
+        """All tasks have ended: become a new process of the same command line, and the same pid."""
+        logger.info("restarting")
+        self.notifier.send(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
+        manager.session.logout()
+        self._containers().close()
+        self.state.release_lock()
+        signal.set_wakeup_fd(-1)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell is the point
+
+
+def _koji_options(config: WorkerConfig) -> SimpleNamespace:
+    """The attributes that the library reads from kojid's options."""
+    hub, settings = config.hub, config.settings
+    values: dict[str, Any] = {
+        "maxjobs": hub.maxjobs,
+        "minspace": hub.minspace,
+        "sleeptime": hub.sleeptime,
+        "workdir": settings.workdir,
+        "topdir": settings.topdir,
+        "topurl": settings.topurl,
+        "mockdir": settings.workdir,
+        "log_timestamps": hub.log_timestamps,
+    }
+    return SimpleNamespace(**values)

@@ -1,0 +1,84 @@
+"""What a worker does to its host besides tasks: the self-check, and removing what dead processes left."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+
+from engine.adapters.workspace import Workdir
+from engine.core.errors import InfrastructureError
+from engine.core.facts import Settings
+from engine.core.manager import ContainerManager
+from engine.core.spec import (
+    LABEL_ROLE,
+    LABEL_TASK_ID,
+    LABEL_WORKER_ID,
+    ContainerHandle,
+    ContainerSpec,
+    ResourceLimits,
+)
+
+logger = logging.getLogger(__name__)
+
+CHECK_TIMEOUT = 60.0
+
+
+class Housekeeping:
+    """`manager` makes a container manager for the calling process."""
+
+    def __init__(self, settings: Settings, manager: Callable[[], ContainerManager]) -> None:
+        self.settings, self.manager = settings, manager
+
+    def self_check(self, images: Iterable[str] = ()) -> None:
+        """Images present by the pull policy, a container of the default one runs, the work directory is ours.
+
+        Raises InfrastructureError (ContainerError) or BadInput with what is wrong.
+        """
+        workdir = Workdir(self.settings.workdir)
+        manager = self.manager()
+        for image in dict.fromkeys([self.settings.adjutant_task_image_default, *images]):
+            manager.ensure_image_available(image)
+        spec = ContainerSpec(
+            name=f"adjutant-{self.settings.worker_id}-check-{os.getpid()}",
+            image=self.settings.adjutant_task_image_default,
+            argv=("true",),
+            network_disabled=True,
+            limits=ResourceLimits(pids=16),
+            labels={
+                LABEL_WORKER_ID: self.settings.worker_id,
+                LABEL_TASK_ID: "0",
+                LABEL_ROLE: "check",
+            },
+            selinux_type=self.settings.selinux_type,
+            selinux_level=self.settings.selinux_level,
+        )
+        outcome = manager.run(spec, timeout=CHECK_TIMEOUT)
+        if not outcome.ok:
+            raise InfrastructureError(f"self-check: a container that runs `true` ended with {outcome.exit_code}")
+        room = os.statvfs(workdir.path)
+        if not room.f_bavail:
+            raise InfrastructureError(f"self-check: no space left in {workdir.path}")
+
+    def sweep(self, task_id: int | None = None) -> None:
+        """Remove the containers and directories of one task, or of every task, of this worker.
+
+        Directories that a live process holds, or that were kept, stay. InfrastructureError when something could
+        not be removed.
+        """
+        labels = {LABEL_WORKER_ID: self.settings.worker_id}
+        if task_id is not None:
+            labels[LABEL_TASK_ID] = str(task_id)
+        manager = self.manager()
+        # A root's own container goes last: steps run on it.
+        for info in sorted(manager.containers(labels), key=lambda info: info.labels.get(LABEL_ROLE) == "anchor"):
+            logger.warning("removing container %s (%s), left by a dead process", info.name, info.state)
+            manager.remove(ContainerHandle(id=info.id, name=info.name), force=True)
+        workdir = Workdir(self.settings.workdir)
+        for number in [task_id] if task_id is not None else workdir.ids():
+            if number in workdir.kept():
+                continue
+            directory = workdir.open(number)
+            if directory is not None:
+                logger.warning("removing %s, left by a dead process", directory.path)
+                directory.remove()

@@ -1,0 +1,77 @@
+"""A task's whole life: taken, logged, uploaded, closed, failed, refused; and what the hub saw of it."""
+
+from __future__ import annotations
+
+import koji
+import pytest
+
+from tests.hub import HubStandIn
+from tests.worker.workshop import WorkerProcess, wait_for
+
+pytestmark = pytest.mark.podman
+
+
+def test_a_task_is_taken_run_and_closed(hub: HubStandIn, worker: WorkerProcess) -> None:
+    task = hub.make_task("toy", ["hello"])
+    assert hub.wait_task(task)["state_name"] == "CLOSED", worker.log.read_text()
+    assert hub.result(task) == {
+        "text": "hello",
+        "files": [f"tasks/{task}/{task}/said.txt"],
+        "logs": ["adjutant_plan.log", "say.log"],
+    }
+    assert (hub.task_dir(task) / "said.txt").read_text() == "hello"
+    assert (hub.task_dir(task) / "say.log").read_text() == "said hello\n"
+    assert "podman run" in (hub.task_dir(task) / "adjutant_plan.log").read_text()
+    assert worker.terminate() == 0
+    worker.assert_nothing_left()
+
+
+def test_a_failing_step_fails_the_task_with_its_words(hub: HubStandIn, worker: WorkerProcess) -> None:
+    task = hub.make_task("toy", ["bad", 0, 7])
+    assert hub.wait_task(task)["state_name"] == "FAILED"
+    with pytest.raises(koji.BuildError, match="toy failed: .*7.*; see say.log for more information"):
+        hub.result(task)
+    assert (hub.task_dir(task) / "say.log").read_text() == "said bad\n"
+    wait_for(lambda: not worker.workspaces())
+    assert worker.containers() == []
+
+
+def test_an_infrastructure_failure_is_refused_softly(hub: HubStandIn, worker: WorkerProcess) -> None:
+    task = hub.make_task("toy", ["x", 0, 75])
+    call = wait_for(lambda: hub.calls("host.refuseTask"))[0]
+    assert call.args[0] == task
+    assert call.kwargs.get("soft", True) is True
+    assert "75" in call.kwargs["msg"]
+    assert hub.task(task)["state_name"] in {"FREE", "ASSIGNED"}
+
+
+def test_a_method_without_recipe_is_refused_hard(hub: HubStandIn, worker: WorkerProcess) -> None:
+    task = hub.make_task("unheardOf", [])
+    call = wait_for(lambda: hub.calls("host.refuseTask"))[0]
+    assert (call.args[0], call.kwargs) == (task, {"soft": False, "msg": "no handler for method"})
+
+
+def test_wrong_arguments_fail_as_parameter_error(hub: HubStandIn, worker: WorkerProcess) -> None:
+    task = hub.make_task("toy", [["not", "text"]])
+    assert hub.wait_task(task)["state_name"] == "FAILED"
+    with pytest.raises(koji.ParameterError, match=r"params\.text: must be a string, got array"):
+        hub.result(task)
+
+
+def test_the_hub_sees_the_calls_of_a_kojid(hub: HubStandIn, worker: WorkerProcess) -> None:
+    wait_for(lambda: len(hub.calls("host.getTasks")) > 1)
+    mine = [call.method for call in hub.call_log if call.who == "builder1"]
+    assert mine[:7] == ["exclusiveSession", "echo", "host.getID", "getSessionInfo", "listBuildroots",
+                        "host.getHostTasks", "host.getHost"]  # fmt: skip
+    update = hub.calls("host.updateHost")[-1]
+    assert update.args == [0.0, True]
+    assert {"toy", "restart", "waitrepo"} <= set(update.kwargs["data"]["methods"])
+    hub.forget_calls()
+    task = hub.make_task("toy", ["x"])
+    hub.wait_task(task)
+    mine = [call.method for call in hub.call_log if call.who == "builder1" and task in call.args]
+    assert mine == ["getTaskInfo", "host.openTask", "host.setTaskWeight"]
+    child = [call.method for call in hub.call_log if call.who == "builder1/sub"]
+    assert child[0] == "getTaskInfo"
+    assert set(child[1:]) >= {"rawUpload", "checkUpload", "host.closeTask"}
+    wait_for(lambda: hub.calls("logoutChild"))
