@@ -13,6 +13,8 @@ UNRECORDED_RUNS = {"20:11 listBuildroots": 1795439492.197711}
 
 #: ids of sessions handed out before the first recorded one
 _FIRST_SESSION = 15
+#: the packages of the one build, in the order of their ids: name, arch, bytes
+_HELLO = (("hello-hub", "src", 6850), ("hello-hub-data", "noarch", 6200), ("hello-hub", "x86_64", 6229))
 _BEGIN = 1795439126.440913
 
 
@@ -39,11 +41,7 @@ def recorded_hub(topdir: Path) -> HubStandIn:
     incoming.mkdir()
     hub.clock.move_to(_BEGIN)
     source = "hello-hub-1.0-1.src.rpm"
-    for name, arch, size in (
-        ("hello-hub", "src", 6850),
-        ("hello-hub-data", "noarch", 6200),
-        ("hello-hub", "x86_64", 6229),
-    ):
+    for name, arch, size in _HELLO:
         file = incoming / f"{name}-1.0-1.{arch}.rpm"
         package = minimal_rpm(name, "1.0", "1", arch, sourcerpm=source, size=size, buildtime=1795439125)
         file.write_bytes(package)

@@ -73,8 +73,8 @@ def test_fork_waittest_failure_and_unknown_method(hub: HubStandIn, tmp_path: Pat
         assert hub.task(unknown)["state_name"] == "FREE"
     with pytest.raises(koji.xmlrpcplus.Fault, match="TypeError"):
         hub.result(bad)
-    children = hub.tasks(parent=wait)
-    assert {child["label"]: child["state_name"] for child in children} == {
+    children = {child["label"]: child["state_name"] for child in hub.tasks(parent=wait)}
+    assert children == {
         "0": "CLOSED",
         "1": "CLOSED",
         "bad": "FAILED",
