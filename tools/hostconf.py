@@ -59,20 +59,17 @@ def containers_conf(host: Host) -> str | None:
     return text or None
 
 
-def main(argv: list[str]) -> int:
-    """Write or remove the file named by the one argument."""
-    target = Path(argv[0])
-    text = containers_conf(this_host())
+def write(target: Path, host: Host) -> None:
+    """Write `target`, or remove it where `host` needs none."""
+    text = containers_conf(host)
     if text is None:
         target.unlink(missing_ok=True)
-        return 0
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if not target.exists() or target.read_text() != text:
+    elif not target.exists() or target.read_text() != text:
+        target.parent.mkdir(parents=True, exist_ok=True)
         arriving = target.with_suffix(".new")
         arriving.write_text(text)
         arriving.rename(target)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    write(Path(sys.argv[1]), this_host())

@@ -90,7 +90,7 @@ def read(path: Path) -> Deb:
         provides=tuple(names[0] for names in _relations(control.get("Provides", ""))),
         depends=tuple(_relations(depends)),
         conffiles=frozenset(line for line in conffiles if line.startswith("/")),
-        alternatives=tuple(_alternatives(postinst)),
+        alternatives=tuple(alternatives(postinst)),
     )
 
 
@@ -118,7 +118,7 @@ def _relations(text: str) -> Iterable[tuple[str, ...]]:
             yield tuple(name for name in names if name)
 
 
-def _alternatives(script: str) -> Iterable[Alternative]:
+def alternatives(script: str) -> Iterable[Alternative]:
     """The alternatives a postinst registers. Plain `name=value` lines are substituted, no other shell."""
     values = dict(re.findall(r"^\s*(\w+)=([\w./-]+)\s*$", script, re.MULTILINE))
     joined = re.sub(r"\\\n", " ", script)

@@ -5,6 +5,7 @@ An image carries the digest of what it was made from in the label KEY_LABEL; it 
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import hashlib
 import os
@@ -16,7 +17,6 @@ from pathlib import Path
 
 from tools.cache import cache_dir, locked, podman_env
 from tools.miniworld import roots, world
-from tools.miniworld.catalog import CATALOG_FILE
 from tools.miniworld.commands import CommandError, run
 
 ALMALINUX_IMAGE = "localhost/koji-adjutant-task:almalinux10"
@@ -26,26 +26,24 @@ KEY_LABEL = "io.koji.adjutant.made-from"
 CONTAINERFILE = Path(__file__).parents[2] / "images" / "almalinux10" / "Containerfile"
 
 
-def _digest(*parts: bytes) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(hashlib.sha256(part).digest())
-    return digest.hexdigest()[:16]
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def base_key() -> str:
-    """What the bare root is made of."""
-    return _digest(world.key().encode(), Path(roots.__file__).read_bytes(), CATALOG_FILE.read_bytes())
+    """What the bare root is made of: the world, and the code that installs it."""
+    code = [ast.dump(ast.parse(Path(name).read_text())) for name in (roots.__file__, __file__)]
+    return _digest(world.key(), *code)
 
 
 def standin_key() -> str:
     """What the stand-in task image is made of."""
-    return _digest(base_key().encode(), CONTAINERFILE.read_bytes())
+    return _digest(base_key(), CONTAINERFILE.read_text())
 
 
 def almalinux_key() -> str:
     """What the AlmaLinux task image is made of, as far as this tree decides it."""
-    return _digest(CONTAINERFILE.read_bytes(), os.environ.get("KOJI_ADJUTANT_BASE", "").encode())
+    return _digest(CONTAINERFILE.read_text(), os.environ.get("KOJI_ADJUTANT_BASE", ""))
 
 
 def image_key(image: str) -> str:

@@ -93,12 +93,13 @@ def unpack(deb: Path, tree: Tree) -> None:
         for member in archive:
             path = posixpath.normpath("/" + member.name)
             if path.lstrip("/") not in ("", *MERGED):  # those are links of the package `filesystem`
-                _unpack_member(archive, member, path, tree)
+                unpack_member(archive, member, path, tree)
     if source.returncode:
         raise RuntimeError(f"{deb.name}: dpkg-deb could not read it")
 
 
-def _unpack_member(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, tree: Tree) -> None:
+def unpack_member(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, tree: Tree) -> None:
+    """Enter one member of a Debian package, known there by the absolute `path`, where the merge puts it."""
     owner = (member.uname or "root", member.gname or "root")
     if member.isdir():
         tree.add_dir(merged(path), member.mode, *owner)

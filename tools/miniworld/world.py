@@ -6,6 +6,7 @@ the catalog, of the code that converts, and of the host's distribution release.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
@@ -14,12 +15,13 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 from tools.cache import cache_dir, locked
 from tools.miniworld import debs, rpms
-from tools.miniworld.catalog import CATALOG_FILE, Catalog, load
+from tools.miniworld.catalog import Catalog, load
 from tools.miniworld.commands import run
 
 _HERE = Path(__file__).parent
@@ -29,12 +31,11 @@ MAKING = ".making-"
 
 
 def key() -> str:
-    """Names the world that this code makes on this host: 16 hex digits."""
-    digest = hashlib.sha256()
-    for path in [CATALOG_FILE, *(_HERE / name for name in _CONVERTING)]:
-        digest.update(path.read_bytes())
-    digest.update(_release().encode())
-    return digest.hexdigest()[:16]
+    """Names the world that this code makes on this host: 16 hex digits. Comments and layout do not count."""
+    content = replace(load(), real_groups={}, real_packages=[])
+    parts = [repr(content), _release()]
+    parts += [ast.dump(ast.parse((_HERE / name).read_text())) for name in _CONVERTING]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def _release() -> str:
@@ -146,7 +147,9 @@ def comps_xml(groups: dict[str, list[str]]) -> str:
 
 
 def index(repo: Path, comps: Path, jobs: int) -> None:
-    """Write the repository metadata, the same bytes for the same packages."""
+    """Write the repository metadata, the same bytes for the same packages (it tells their file times)."""
+    for package in repo.glob("*.rpm"):
+        os.utime(package, (int(rpms.EPOCH_SECONDS), int(rpms.EPOCH_SECONDS)))
     run(
         ["createrepo_c", "-q", "--workers", str(jobs), "--revision", rpms.EPOCH_SECONDS,
          "--set-timestamp-to-revision", "-g", comps, repo]

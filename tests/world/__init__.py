@@ -1,0 +1,1 @@
+"""The stand-in world, the task image, the samples and the set-up."""

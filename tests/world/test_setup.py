@@ -1,0 +1,56 @@
+"""podman's configuration by host, and what the set-up says when something is missing."""
+
+from __future__ import annotations
+
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tools import hostconf, standin
+
+ROOT = Path(__file__).parents[2]
+ORDINARY = hostconf.Host(systemd=True, cgroup2=True, runc=False, nofile=1048576, nproc=32768)
+BARE = hostconf.Host(systemd=False, cgroup2=False, runc=True, nofile=20000, nproc=32768)
+
+
+def test_ordinary_host_needs_no_configuration() -> None:
+    assert hostconf.containers_conf(ORDINARY) is None
+
+
+def test_bare_host_gets_runc_cgroupfs_and_its_own_limits() -> None:
+    text = hostconf.containers_conf(BARE)
+    assert text is not None
+    assert tomllib.loads(text) == {
+        "engine": {"runtime": "runc", "cgroup_manager": "cgroupfs", "events_logger": "file"},
+        "containers": {"default_ulimits": ["nofile=20000:20000", "nproc=32768:32768"]},
+    }
+
+
+def test_configuration_goes_when_the_host_no_longer_needs_it(tmp_path: Path) -> None:
+    conf = tmp_path / "deeper" / "containers.conf"
+    hostconf.write(conf, BARE)
+    assert conf.exists()
+    hostconf.write(conf, ORDINARY)
+    assert not conf.exists()
+
+
+def test_users_own_containers_conf_is_respected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("KOJI_ADJUTANT_CACHE", str(tmp_path))
+    monkeypatch.setenv("CONTAINERS_CONF", "/etc/mine.conf")
+    assert standin.containers_conf() == Path("/etc/mine.conf")
+    monkeypatch.delenv("CONTAINERS_CONF")
+    assert standin.containers_conf() is None
+
+
+def test_what_is_missing_names_make_setup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("KOJI_ADJUTANT_CACHE", str(tmp_path))
+    with pytest.raises(standin.NotSetUp, match="make setup"):
+        standin.world_repo()
+
+
+def test_make_help_lists_every_target() -> None:
+    out = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = {line.split()[1] for line in out.splitlines()}
+    assert listed == {"help", "setup", "demo", "test", "lint", "golden", "schema", "bench", "clean"}
