@@ -36,6 +36,9 @@ def problems(recipe: Recipe) -> Iterator[Found]:
     for index, name in enumerate(recipe.local.args):
         if name not in known:
             yield f"local.args[{index}]", f"no input is named '{name}'", did_you_mean(name, known)
+    named = recipe.buildroot.requirements_of if recipe.buildroot is not None else ""
+    if named and named not in known:
+        yield "buildroot.requirements_of", f"no input is named '{named}'", did_you_mean(named, known)
 
 
 def texts(recipe: Recipe) -> Iterator[tuple[str, str, bool, Scope]]:
