@@ -103,11 +103,14 @@ def matches(artifact: Artifact, path: str) -> bool:
 def may_hold(artifacts: Iterable[Artifact], directory: str) -> bool:
     """True when a file below `directory` could match a glob, so that the walk need not enter any other."""
     parts = directory.split("/")
-    return any(
-        any(len(parts) in row for row in list(_rows(glob.split("/"), parts))[:-1])
-        for artifact in artifacts
-        for glob in artifact.glob
-    )
+    return any(_may_go_on(glob.split("/"), parts) for artifact in artifacts for glob in artifact.glob)
+
+
+def _may_go_on(globs: Sequence[str], parts: Sequence[str]) -> bool:
+    *rows, last = _rows(globs, parts)
+    if globs[-1] == "**":
+        rows.append(last)
+    return any(len(parts) in row for row in rows)
 
 
 def _fits(glob: str, path: str) -> bool:
