@@ -19,7 +19,7 @@ KEY_LENGTH = 32
 NAMES_IN_REASON = 5
 
 Decision = Literal["hit", "increment", "full", "image"]
-"""`hit`: the snapshot was there; `increment`: made from the nearest one; `full`: made from nothing; `image`: none needed."""
+"""`hit`: it was there; `increment`: made from the nearest one; `full`: made from nothing; `image`: none needed."""
 
 
 @frozen(kw_only=True, order=True)
@@ -57,7 +57,8 @@ class Snapshot:
     """A snapshot as it was recorded when it was made and verified.
 
     `parent` is the key it was made from, "" for a full one; `chain` counts the layers above a full one.
-    `size` bytes of the whole root, `own` of what it added. `level` 2 holds build requirements, too.
+    `size` bytes of the whole root, `stored` of the image as podman counts it, `own` of what its own layer added.
+    `level` 2 holds build requirements, too.
     Times are seconds since the epoch.
     """
 
@@ -67,6 +68,7 @@ class Snapshot:
     parent: str = ""
     chain: int = 0
     size: int = 0
+    stored: int = 0
     own: int = 0
     level: int = 1
     created: float = 0.0
@@ -88,7 +90,7 @@ class Difference:
 
     def words(self) -> str:
         """``3 packages changed: a, b, c; 1 added: d``."""
-        parts = []
+        parts: list[str] = []
         for names, word in ((self.changed, "changed"), (self.added, "added"), (self.removed, "removed")):
             if names:
                 shown = ", ".join(names[:NAMES_IN_REASON]) + (", …" if len(names) > NAMES_IN_REASON else "")

@@ -1,7 +1,7 @@
 """Turn the root at /target into exactly the given set of packages, and finish it as a build root.
 
-Job: {config, packages: [row], reinstall: [nevra], finish: bool}. Answer: {installed: [nevra], size}. Nothing but that set
-may be the result: it is checked before the transaction and in the real rpmdb after it.
+Job: {config, packages: [row], reinstall: [nevra], finish: bool}. Answer: {installed: [nevra], size}. Nothing but
+that set may be the result: it is checked before the transaction and in the real rpmdb after it.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Write the tree at /target as an image archive that podman can load: one layer, stored as it is.
 
-Job: {image, labels, created}. Answer: {path, bytes, layer}: `path` is below the output directory. Committing the container would
-write the same bytes three times.
+Job: {image, labels, created}. Answer: {path, bytes, layer}: `path` is below the output directory. Committing the
+container would write the same bytes three times.
 """
 
 import hashlib

@@ -1,8 +1,9 @@
 """Install the build requirements of source packages into the root at /target; say what is installed before and after.
 
-``builddep.py CONFIG SRPMS RESULT RECORD``: CONFIG is the configuration `prepare` wrote, SRPMS a directory with the rebuilt source
-package. RESULT gets ``requires`` (what was required, for the build step to compare with), ``installed_before.json`` (once)
-and ``installed_after.json``; RECORD the same lists and what was added, with the repository's checksums. Exit codes: 0 done, 30 a requirement cannot be met, 75 not the package's fault.
+``builddep.py CONFIG SRPMS RESULT RECORD``: CONFIG is the configuration `prepare` wrote, SRPMS a directory with the
+rebuilt source package. RESULT gets ``requires`` (what was required, for the build step to compare with),
+``installed_before.json`` (once) and ``installed_after.json``; RECORD the same lists and what was added, with the
+repository's checksums. Exit codes: 0 done, 30 a requirement cannot be met, 75 not the package's fault.
 """
 
 import glob

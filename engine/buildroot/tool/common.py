@@ -94,8 +94,8 @@ def open_base(config, root):
     conf.installroot = root
     conf.config_file_path = ""
     conf.cachedir = os.path.join(CACHE, "dnf")
-    conf.persistdir = "/tmp/dnf-state"
-    conf.logdir = "/tmp"
+    conf.persistdir = "/tmp/dnf-state"  # noqa: S108 - the container's own
+    conf.logdir = "/tmp"  # noqa: S108
     conf.reposdir = []
     conf.plugins = False
     conf.gpgcheck = False

@@ -1,7 +1,7 @@
 """What every build root gets besides its packages: the build user, its home, a clean and closed rpmdb.
 
-The names are mock's, for packages look at them (`id -un`, %_topdir). FINISH in engine.buildroot.tools counts the versions of this
-file: roots of another version are not used.
+The names are mock's, for packages look at them (`id -un`, %_topdir). FINISH in engine.buildroot.tools counts the
+versions of this file: roots of another version are not used.
 """
 
 import os
@@ -36,7 +36,7 @@ def _empty(root):
     for name in ("dev", "proc", "sys", "run", "tmp", "var/tmp", "etc"):
         os.makedirs(os.path.join(root, name), exist_ok=True)
     for name in ("tmp", "var/tmp"):
-        os.chmod(os.path.join(root, name), 0o1777)
+        os.chmod(os.path.join(root, name), 0o1777)  # noqa: S103 - as every /tmp
 
 
 def _user(root):
@@ -61,7 +61,7 @@ def _home(root):
     paths += [os.path.join(home, "build", name) for name in BUILD_DIRECTORIES]
     for path in paths:
         os.makedirs(path, exist_ok=True)
-        os.chmod(path, 0o755)
+        os.chmod(path, 0o755)  # noqa: S103 - as every home
         os.chown(path, UID, GID)
 
 

@@ -12,7 +12,7 @@ from common import GROUP, ToolError, open_base, row, run_tool
 
 def main(job):
     notes = []
-    base = open_base(job["config"], "/tmp/empty-root")
+    base = open_base(job["config"], "/tmp/empty-root")  # noqa: S108 - the container's own
     base.fill_sack(load_system_repo=False)
     if job.get("group"):
         _add_group(base, job["group"], notes)
@@ -39,7 +39,7 @@ def _add_group(base, name, notes):
     available = base.sack.query().available()
     for member in group.packages_iter():
         if not available.filter(name=member.name) and not available.filter(provides=member.name):
-            notes.append(f"No match for group package \"{member.name}\"")
+            notes.append(f'No match for group package "{member.name}"')
     if not base.group_install(group.id, ("mandatory", "default", "conditional"), strict=False):
         raise ToolError(GROUP, f"group '{name}' is empty")
 

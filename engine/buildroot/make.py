@@ -1,0 +1,164 @@
+"""Making a snapshot: from the nearest one, or from nothing. Nothing has its name before it was verified."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+from attrs import asdict, define, frozen
+
+from engine.buildroot.images import EMPTY, LABEL_KEY, LABEL_OWNER, SnapshotImages, image_name
+from engine.buildroot.state import Job, Lock, State
+from engine.buildroot.tools import Tools
+from engine.core.errors import EngineError
+from engine.core.manager import ContainerManager
+from engine.core.rendering import container_name, labels, selinux_level
+from engine.core.snapshots import Choice, Snapshot
+from engine.core.spec import AnchorSpec, ContainerHandle
+
+ROLE = "anchor"
+
+
+@define
+class Storing:
+    """A snapshot being stored in the background while the task runs; `trouble` says why it could not be."""
+
+    thread: threading.Thread
+    trouble: str = ""
+
+    def wait(self) -> None:
+        self.thread.join()
+
+
+@frozen(kw_only=True)
+class MadeRoot:
+    """A root that was just made and holds nothing but its packages. `anchor` is given away to the task, or None."""
+
+    snapshot: Snapshot
+    anchor: ContainerHandle | None = None
+    storing: Storing | None = None
+
+
+@frozen(kw_only=True)
+class Maker:
+    """Makes snapshots with one task's tools. The caller holds the key's lock."""
+
+    state: State
+    images: SnapshotImages
+    manager: ContainerManager
+    tools: Tools
+    note: Callable[[str], None]
+
+    def increment(self, wanted: Snapshot, parent: Snapshot, choice: Choice) -> MadeRoot:
+        """A snapshot as a layer on `parent`."""
+        anchor = self._anchor(image_name(parent.key), f"make-{secrets.token_hex(4)}")
+        try:
+            answer = self._apply(anchor, wanted, parent)
+            self.images.commit(anchor, image_name(wanted.key), self._labels(wanted.key))
+        finally:
+            self.manager.remove(anchor)
+        info = self.images.find(image_name(wanted.key))
+        size = int(answer["size"])
+        own = max(0, (info.size if info else size) - parent.stored)
+        return MadeRoot(snapshot=self._record(wanted, parent, size=size, own=own, stored=info.size if info else size))
+
+    def full(self, wanted: Snapshot, lock: Lock, *, give_away: bool) -> MadeRoot:
+        """A snapshot from nothing. With `give_away` the task gets the root it was made in at once.
+
+        The image is stored in the background from an archive that is written before anybody may touch the
+        root; `lock` is let go of when that is done. Without `give_away` it is stored before this returns.
+        """
+        if self.images.find(EMPTY) is None:
+            self.images.make_empty(self._labels("empty"))
+        facts, task = self.tools.facts, self.tools.task_id
+        name = container_name(facts, task, "root") if give_away else ""
+        anchor = self._anchor(EMPTY, f"make-{secrets.token_hex(4)}", name)
+        job = self.state.open_job()
+        try:
+            answer = self._apply(anchor, wanted, None)
+            size = int(answer["size"])
+            content = {
+                "image": image_name(wanted.key),
+                "labels": self._labels(wanted.key),
+                "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            }
+            storing = None
+            try:
+                archive = self.tools.archive(anchor.name, job.path / "out", content)
+                storing = self._store(job.path / "out" / archive["path"], wanted, size, lock, job)
+            except EngineError as error:
+                if not give_away:
+                    raise
+                self.note(f"the snapshot is not stored: {error}")
+        except BaseException:
+            self.manager.remove(anchor)
+            job.close()
+            raise
+        if storing is None:
+            job.close()
+            lock.release()
+        if not give_away:
+            self.manager.remove(anchor)
+            if storing is not None:
+                storing.wait()
+        made = attrs.evolve(wanted, size=size, own=size)
+        return MadeRoot(snapshot=made, anchor=anchor if give_away else None, storing=storing)
+
+    def _store(self, archive: Path, wanted: Snapshot, size: int, lock: Lock, job: Job) -> Storing:
+        def work() -> None:
+            try:
+                self.images.load(archive)
+                info = self.images.find(image_name(wanted.key))
+                if info is None or info.labels.get(LABEL_KEY) != wanted.key:
+                    storing.trouble = "podman did not take the archive"
+                    return
+                self._record(wanted, None, size=size, own=size, stored=info.size)
+            except EngineError as error:
+                storing.trouble = str(error)
+            except OSError as error:
+                storing.trouble = f"{archive}: {error.strerror or error}"
+            finally:
+                job.close()
+                lock.release()
+
+        storing = Storing(threading.Thread(target=work, name="store-snapshot"))
+        storing.thread.start()
+        return storing
+
+    def _anchor(self, image: str, part: str, name: str = "") -> ContainerHandle:
+        facts, task = self.tools.facts, self.tools.task_id
+        spec = AnchorSpec(
+            name=name or container_name(facts, task, part),
+            image=image,
+            labels=labels(facts, task, ROLE),
+            selinux_type=facts.settings.selinux_type,
+            selinux_level=selinux_level(facts, task),
+        )
+        return self.manager.create_anchor(spec)
+
+    def _apply(self, anchor: ContainerHandle, wanted: Snapshot, parent: Snapshot | None) -> Mapping[str, Any]:
+        old = {package.nevra: package.checksum for package in parent.packages} if parent else {}
+        again = [p.nevra for p in wanted.packages if p.nevra in old and old[p.nevra] != p.checksum]
+        return self.tools.apply(anchor.name, [asdict(package) for package in wanted.packages], again)
+
+    def _labels(self, key: str) -> dict[str, str]:
+        return {LABEL_KEY: key, LABEL_OWNER: str(self.state.path)}
+
+    def _record(self, wanted: Snapshot, parent: Snapshot | None, *, size: int, own: int, stored: int) -> Snapshot:
+        snapshot = attrs.evolve(
+            wanted,
+            parent=parent.key if parent else "",
+            chain=parent.chain + 1 if parent else 0,
+            size=size,
+            own=own,
+            stored=stored,
+            created=time.time(),
+        )
+        self.state.record(snapshot)
+        return snapshot

@@ -1,0 +1,39 @@
+"""Which content a repository has: the digest of its repomd.xml, which names everything else by digest."""
+
+from __future__ import annotations
+
+import hashlib
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from engine.core.errors import InfrastructureError
+from engine.core.facts import PackageRepo
+
+REPOMD = "repodata/repomd.xml"
+SECONDS = 30.0
+MAX_BYTES = 4 * 1024 * 1024
+
+
+def content_of(repo: PackageRepo) -> str:
+    """sha256 of the repository's repomd.xml. InfrastructureError when it cannot be read."""
+    place = f"{repo.path or repo.url}/{REPOMD}"
+    try:
+        data = (Path(repo.path) / REPOMD).read_bytes() if repo.path else _fetch(place)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or getattr(error, "reason", None) or error
+        raise InfrastructureError(
+            f"could not init mock buildroot: repository {repo.name} cannot be read: {place}: {why}"
+        ) from None
+    if b"</repomd>" not in data:
+        raise InfrastructureError(f"could not init mock buildroot: repository {repo.name} is half-written: {place}")
+    return hashlib.sha256(data).hexdigest()
+
+
+def _fetch(address: str) -> bytes:
+    # The scheme was checked when the request was rendered.
+    with urllib.request.urlopen(address, timeout=SECONDS) as answer:  # noqa: S310
+        content: bytes = answer.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"larger than {MAX_BYTES} bytes")
+    return content

@@ -1,0 +1,181 @@
+"""The scripts of `tool/`, each run in a container of the task image; their answers and errors as ours.
+
+dnf and rpm are those of the task image: a root of the tag's packages need not hold any.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from engine.buildroot.state import State
+from engine.core.errors import ContainerError, EngineError, InfrastructureError, Interrupted, TaskFailed
+from engine.core.facts import Facts
+from engine.core.manager import Cancelled, ContainerManager
+from engine.core.recipe import CAPABILITY_PROFILES
+from engine.core.rendering import labels, selinux_level
+from engine.core.roots import RootRequest
+from engine.core.snapshots import digest
+from engine.core.spec import ContainerSpec, ResourceLimits, VolumeMount
+
+FINISH = 1
+"""Version of tool/finish.py: what every root gets besides its packages."""
+TOOLS = Path(__file__).parent / "tool"
+TIMEOUT = 7200.0
+ROLE = "tool"
+INIT_FAILED = "could not init mock buildroot"
+"""The words people and programs look for (contract appendix G)."""
+
+
+class ToolFailed(InfrastructureError):
+    """A tool said what went wrong; `kind` is one of tool/common.py."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        self.kind = kind
+        super().__init__(message)
+
+    def verdict(self) -> EngineError:
+        """Whose fault it is: a group is the tag's, everything else this host's or the repo's."""
+        if self.kind in ("group", "dependencies", "script"):
+            return TaskFailed("BuildrootError", f"{INIT_FAILED}: {self}")
+        words = {"repo": "a repository cannot be read", "package": "a package cannot be installed", "disk": "disk full"}
+        return InfrastructureError(f"{INIT_FAILED}: {words.get(self.kind, 'the root is not as resolved')}: {self}")
+
+
+@frozen(kw_only=True)
+class Tools:
+    """Runs tools for one task. `say` gets what they print."""
+
+    state: State
+    manager: ContainerManager
+    facts: Facts
+    task_id: int
+    image: str
+    request: RootRequest
+    cache: Path
+    cancelled: Cancelled
+    say: Callable[[bytes], None]
+
+    def resolve(self) -> dict[str, Any]:
+        """The packages of the request. `ToolFailed`."""
+        job = {"config": self.request.config(), "group": self.request.group, "packages": list(self.request.packages)}
+        return self._run("resolve", job, caps=(), mounts=self._repos())
+
+    def apply(self, anchor: str, packages: list[dict[str, Any]], reinstall: list[str]) -> dict[str, Any]:
+        """Make the anchor's root hold exactly `packages`, finished. `ToolFailed`."""
+        job = {"config": self.request.config(), "packages": packages, "reinstall": reinstall}
+        return self._run("apply", job, mounts=(_root(anchor, read_only=False), *self._repos()))
+
+    def archive(self, anchor: str, directory: Path, job: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the anchor's root as an image archive into `directory`, which stays."""
+        return self._run("archive", job, mounts=(_root(anchor, read_only=True),), network=False, out=directory)
+
+    def _run(
+        self,
+        tool: str,
+        job: Mapping[str, Any],
+        *,
+        mounts: tuple[VolumeMount, ...],
+        caps: tuple[str, ...] = CAPABILITY_PROFILES["install"],
+        network: bool | None = None,
+        out: Path | None = None,
+    ) -> dict[str, Any]:
+        settings = self.facts.settings
+        online = any(not repo.path for repo in self.request.repos) if network is None else network
+        if online and not settings.adjutant_network_enabled:
+            raise InfrastructureError(
+                f"{INIT_FAILED}: a repository is only to be had over the network, and adjutant_network_enabled is false"
+            )
+        tail = bytearray()
+
+        def log(data: bytes) -> None:
+            tail.extend(data)
+            del tail[:-4000]
+            self.say(data)
+
+        with self.state.open_job() as opened:
+            directory = opened.path
+            (directory / "in" / "job.json").write_text(json.dumps(job), encoding="utf-8")
+            output = out or directory / "out"
+            spec = ContainerSpec(
+                name=f"adjutant-{settings.worker_id}-{self.task_id}-{tool}-{directory.name}",
+                image=self.image,
+                argv=("/usr/bin/python3", "-B", f"/tools/{tool}.py", "/job/job.json", "/out"),
+                env={"HOME": "/tmp", "LANG": "C.UTF-8", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},  # noqa: S108
+                user_id=None,
+                group_id=None,
+                network_disabled=not online,
+                mounts=(
+                    _bind(str(install_tools(self.state)), "/tools", label="z"),
+                    _bind(str(directory / "in"), "/job", label="Z"),
+                    _bind(str(output), "/out", read_only=False, label="Z"),
+                    _bind(str(self.cache), "/cache", read_only=False, label="z"),
+                    *mounts,
+                ),
+                capabilities=caps,
+                limits=ResourceLimits(memory=settings.limits.memory, pids=settings.limits.pids),
+                labels=labels(self.facts, self.task_id, ROLE),
+                log_path=str(directory / "log"),
+                stop_timeout=settings.adjutant_container_timeouts.stop_grace,
+                selinux_type=settings.selinux_type,
+                selinux_level=selinux_level(self.facts, self.task_id),
+            )
+            outcome = self.manager.run(spec, timeout=TIMEOUT, log=log, cancelled=self.cancelled)
+            if self.cancelled() or outcome.cancelled:
+                raise Interrupted(f"stopped while making the root ({tool})")
+            return _answer(tool, output / "answer.json", outcome.ok, bytes(tail))
+
+    def _repos(self) -> tuple[VolumeMount, ...]:
+        return tuple(_bind(repo.path, f"/repos/{repo.name}") for repo in self.request.repos if repo.path)
+
+
+def _answer(tool: str, path: Path, ok: bool, tail: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(path.read_text(encoding="utf-8"))
+        path.unlink()
+        error = answer.get("error")
+    except (OSError, ValueError, AttributeError):
+        error, answer = None, None
+    if error:
+        raise ToolFailed(str(error.get("kind")), str(error.get("message")))
+    if not ok or answer is None:
+        words = tail.decode(errors="replace").strip()[-1000:] or "it said nothing"
+        raise ContainerError("run", f"the tool {tool}", words, retry=True)
+    return dict(answer)
+
+
+def install_tools(state: State) -> Path:
+    """The scripts in a directory that containers may be shown: where the engine is installed may be below /usr."""
+    files = {path.name: path.read_bytes() for path in sorted(TOOLS.glob("*.py"))}
+    name = digest({key: hashlib.sha256(content).hexdigest() for key, content in files.items()})
+    target = state.path / "tools" / name
+    if not target.exists():
+        arriving = target.with_name(f".{name}.{secrets.token_hex(4)}")
+        arriving.mkdir(mode=0o755)
+        for key, content in files.items():
+            (arriving / key).write_bytes(content)
+        try:
+            arriving.rename(target)
+        except OSError:  # another process was faster
+            shutil.rmtree(arriving, ignore_errors=True)
+    return target
+
+
+def _root(anchor: str, *, read_only: bool) -> VolumeMount:
+    return VolumeMount(source=f"root:{anchor}", target="/target", read_only=read_only)
+
+
+def _bind(source: str, target: str, *, read_only: bool = True, label: str | None = None) -> VolumeMount:
+    return VolumeMount(
+        source=source,
+        target=target,
+        read_only=read_only,
+        selinux_label="Z" if label == "Z" else "z" if label == "z" else None,
+    )

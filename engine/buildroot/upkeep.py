@@ -1,0 +1,114 @@
+"""Removing what is not needed: leftovers of killed processes, and snapshots beyond the limits, oldest use first.
+
+Only what has our label and names our state directory, and never what a task relies on: its lock is held.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable
+
+from attrs import frozen
+
+from engine.buildroot.images import EMPTY, LABEL_KEY, LABEL_OWNER, SnapshotImages, image_name
+from engine.buildroot.prepare import SnapshotLimits
+from engine.buildroot.state import State
+from engine.core.facts import Settings
+from engine.core.snapshots import Snapshot
+
+CACHE_SECONDS = 14 * 86400.0
+"""Metadata of repositories, and what was resolved from them, are kept this long after their last use."""
+
+
+@frozen(kw_only=True)
+class Removed:
+    """What `upkeep` removed: keys of snapshots, images without a record, directories of dead processes."""
+
+    snapshots: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    jobs: int = 0
+    caches: int = 0
+
+
+def upkeep(
+    settings: Settings, images: SnapshotImages, *, limits: SnapshotLimits | None = None, everything: bool = False
+) -> Removed:
+    """Sweep leftovers and hold the limits; with `everything` remove all snapshots that nobody uses."""
+    state = State(settings.workdir)
+    jobs = state.sweep_jobs()
+    lost = _lost_images(state, images)
+    records = state.snapshots()
+    doomed = records if everything else beyond(records, limits or SnapshotLimits())
+    gone = [snapshot.key for snapshot in doomed if _remove(state, images, snapshot.key)]
+    if everything and images.find(EMPTY) is not None and not state.snapshots():
+        images.remove(EMPTY)
+    return Removed(snapshots=tuple(gone), images=tuple(lost), jobs=jobs, caches=_old_caches(state))
+
+
+def beyond(snapshots: Iterable[Snapshot], limits: SnapshotLimits) -> list[Snapshot]:
+    """The snapshots that are too many, the least lately used first.
+
+    Those of the second level have their own bound on number. `own` is what removing one gives back at best: a
+    layer stays as long as a snapshot above it does.
+    """
+    ranked = sorted(snapshots, key=lambda snapshot: -snapshot.used)
+    doomed: list[Snapshot] = []
+    kept: list[Snapshot] = []
+    repeats = 0
+    disk = 0
+    for snapshot in ranked:
+        repeats += snapshot.level == 2
+        over = len(kept) >= limits.count or disk + snapshot.own > limits.disk
+        if over or (snapshot.level == 2 and repeats > limits.repeats):
+            doomed.append(snapshot)
+        else:
+            kept.append(snapshot)
+            disk += snapshot.own
+    return doomed[::-1]
+
+
+def remove_snapshot(settings: Settings, images: SnapshotImages, key: str) -> bool:
+    """Remove one snapshot; False when a task uses it."""
+    return _remove(State(settings.workdir), images, key)
+
+
+def _remove(state: State, images: SnapshotImages, key: str) -> bool:
+    lock = state.try_lock(key)
+    if lock is None:
+        return False
+    with lock:
+        record = state.snapshot(key)
+        state.forget(key)
+        if images.remove(image_name(key)):
+            return True
+        if record is not None:  # a container uses it
+            state.record(record)
+        return False
+
+
+def _lost_images(state: State, images: SnapshotImages) -> list[str]:
+    """Images of ours that no record speaks of: the process died between storing and recording."""
+    removed = []
+    for image in images.ours():
+        key = image.labels.get(LABEL_KEY, "")
+        if image.labels.get(LABEL_OWNER) != str(state.path) or key in ("", "empty") or state.snapshot(key):
+            continue
+        lock = state.try_lock(key)
+        if lock is None:
+            continue
+        with lock:
+            if state.snapshot(key) is None and image_name(key) in image.names and images.remove(image_name(key)):
+                removed.append(key)
+    return removed
+
+
+def _old_caches(state: State) -> int:
+    count = 0
+    for part in ("cache", "known", "repeats"):
+        for path in (state.path / part).iterdir():
+            age = time.time() - path.stat().st_mtime
+            if age > CACHE_SECONDS:
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+                count += 1
+    return count
