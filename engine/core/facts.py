@@ -12,86 +12,87 @@ from typing import Any
 from attrs import field, frozen
 
 from engine.core.manager import ContainerTimeouts, PullPolicy
+from engine.core.recipe import Selinux, doc
 
 
 @frozen(kw_only=True)
 class TaskRequest:
     """What a task asks for. `params` are named, as `koji.tasks.parse_task_params` gives them."""
 
-    method: str
-    params: Mapping[str, Any] = field(factory=dict)
-    task_id: int = 0
-    arch: str = "noarch"
-    channel: str = "default"
-    owner: str = ""
-    parent: int | None = None
-    label: str | None = None
+    method: str = doc("Koji method.")
+    params: Mapping[str, Any] = doc("Parameters by name.", factory=dict)
+    task_id: int = doc("Task id; 0 without a hub.", 0)
+    arch: str = doc("The task's architecture.", "noarch")
+    channel: str = doc("Channel's name.", "default")
+    owner: str = doc("User name of the task's owner.", "")
+    parent: int | None = doc("Id of the parent task.", None)
+    label: str | None = doc("Label within the parent.", None)
 
 
 @frozen(kw_only=True)
 class RepoFacts:
     """A Koji repo: `path` its directory on this host (or None), `url` its address; both per arch."""
 
-    id: int = 0
-    tag_id: int = 0
-    tag_name: str = ""
-    state: str = "READY"
-    create_event: int = 0
-    path: str | None = None
-    url: str | None = None
+    id: int = doc("Id of the repo.", 0)
+    tag_id: int = doc("Id of its tag.", 0)
+    tag_name: str = doc("Name of its tag.", "")
+    state: str = doc("`INIT`, `READY`, `EXPIRED`, `DELETED` or `PROBLEM`.", "READY")
+    create_event: int = doc("Event at which the tag is read.", 0)
+    path: str | None = doc("Its directory on this host; None where the host has none.", None)
+    url: str | None = doc("Its address.", None)
 
 
 @frozen(kw_only=True)
 class PackageRepo:
     """A repository that packages are installed from: `path` (a host directory) or `url`."""
 
-    name: str
-    url: str | None = None
-    path: str | None = None
+    name: str = doc("Name, unique among them.")
+    url: str | None = doc("Its address, or", None)
+    path: str | None = doc("its directory on this host.", None)
 
 
 @frozen(kw_only=True)
 class ExternalRepo:
     """One row of the hub's getExternalRepoList that applies to the task's arch."""
 
-    name: str
-    url: str
-    merge_mode: str = "koji"
+    name: str = doc("Name.")
+    url: str = doc("Its address for the task's architecture.")
+    merge_mode: str = doc("`koji`, `simple`, `bare` or `all`.", "koji")
 
 
 @frozen(kw_only=True)
 class TagFacts:
     """getBuildConfig of a tag at the repo's event."""
 
-    id: int = 0
-    name: str = ""
-    arches: str = ""
-    extra: Mapping[str, Any] = field(factory=dict)
+    id: int = doc("Id.", 0)
+    name: str = doc("Name.", "")
+    arches: str = doc("Architectures, separated by spaces.", "")
+    extra: Mapping[str, Any] = doc("The tag's extra settings.", factory=dict)
 
 
 @frozen(kw_only=True)
 class NameValue:
     """A macro or variable that the tag sets, in order."""
 
-    name: str
-    value: str
+    name: str = doc("Name.")
+    value: str = doc("Value.")
 
 
 @frozen(kw_only=True)
 class ProbeAnswer:
     """A host path at the time facts were gathered; `size` in bytes, of a directory its entry count."""
 
-    exists: bool = False
-    size: int = 0
+    exists: bool = doc("Whether the path is there.", False)
+    size: int = doc("Bytes of a file, entries of a directory.", 0)
 
 
 @frozen(kw_only=True)
 class HostFacts:
     """This builder: `arch` in rpm's words, `cpus` that a build may use."""
 
-    name: str = "builder"
-    arch: str = "x86_64"
-    cpus: int = 2
+    name: str = doc("Name of this builder.", "builder")
+    arch: str = doc("Its architecture in rpm's words.", "x86_64")
+    cpus: int = doc("CPUs that a build may use.", 2)
 
 
 @frozen(kw_only=True)
@@ -103,15 +104,15 @@ class BuildrootFacts:
     `cache` that of the repositories' metadata.
     """
 
-    id: int | None = None
-    name: str = ""
-    arch: str = ""
-    image: str = ""
-    key: str = ""
-    requirements: bool = False
-    requires: tuple[str, ...] = ()
-    tools: str = ""
-    cache: str = ""
+    id: int | None = doc("Id on the hub; None without one.", None)
+    name: str = doc("Name.", "")
+    arch: str = doc("Architecture.", "")
+    image: str = doc("Image of the root.", "")
+    key: str = doc("Names the root's content.", "")
+    requirements: bool = doc("True: the build requirements are installed already.", False)
+    requires: tuple[str, ...] = doc("Those requirements.", ())
+    tools: str = doc("Host directory of the scripts that install into the root.", "")
+    cache: str = doc("Host directory of the repositories' metadata.", "")
 
 
 @frozen(kw_only=True)
@@ -121,21 +122,21 @@ class MountRule:
     `source` host path, `target` where, `read_only`, `selinux_label` "Z", "z" or "none". Paths below it are allowed too.
     """
 
-    source: str
-    target: str
-    read_only: bool = True
-    selinux_label: str = "Z"
+    source: str = doc("Directory of the host; paths below it are allowed too.")
+    target: str = doc("Where containers see it.")
+    read_only: bool = doc("False: recipes may mount it writable.", True)
+    selinux_label: Selinux = doc("Label when a recipe says none: `Z` private, `z` shared, `none`.", "Z")
 
 
 @frozen(kw_only=True)
 class Limit:
     """Ceiling for one container: bytes, CPUs, processes, seconds, bytes of log. None: no ceiling."""
 
-    memory: int | None = None
-    cpus: float | None = None
-    pids: int = 4096
-    seconds: int = 86400
-    log_bytes: int = 2 * 1024**3
+    memory: int | None = doc("Bytes; unset: no ceiling.", None)
+    cpus: float | None = doc("CPUs; unset: no ceiling.", None)
+    pids: int = doc("Processes and threads.", 4096)
+    seconds: int = doc("Seconds that one step may take.", 86400)
+    log_bytes: int = doc("Bytes of one log.", 2 * 1024**3)
 
 
 @frozen(kw_only=True)
@@ -167,34 +168,34 @@ class Settings:
 class Facts:
     """All facts of one render. `inputs` overrides an input's source with a host path (local runs)."""
 
-    settings: Settings = field(factory=Settings)
-    host: HostFacts = field(factory=HostFacts)
-    image: str | None = None
-    repo: RepoFacts | None = None
-    old_repo: RepoFacts | None = None
-    build_tag: TagFacts | None = None
-    external_repos: tuple[ExternalRepo, ...] = ()
-    repos: tuple[PackageRepo, ...] = ()
-    macros: tuple[NameValue, ...] = ()
-    env: tuple[NameValue, ...] = ()
-    probes: Mapping[str, ProbeAnswer] = field(factory=dict)
-    inputs: Mapping[str, str] = field(factory=dict)
-    buildroot: BuildrootFacts | None = None
+    settings: Settings = doc("The operator's settings.", factory=Settings)
+    host: HostFacts = doc("This builder.", factory=HostFacts)
+    image: str | None = doc("Task image, instead of the settings' one.", None)
+    repo: RepoFacts | None = doc("The task's repo.", None)
+    old_repo: RepoFacts | None = doc("The repo to update from.", None)
+    build_tag: TagFacts | None = doc("The build config at the repo's event.", None)
+    external_repos: tuple[ExternalRepo, ...] = doc("External repos of the repo's tag.", ())
+    repos: tuple[PackageRepo, ...] = doc("Repositories that packages are installed from.", ())
+    macros: tuple[NameValue, ...] = doc("rpm macros the tag sets.", ())
+    env: tuple[NameValue, ...] = doc("Environment variables the tag sets.", ())
+    probes: Mapping[str, ProbeAnswer] = doc("Answers to the recipe's probes, by name.", factory=dict)
+    inputs: Mapping[str, str] = doc("Host paths in place of inputs' sources, by name.", factory=dict)
+    buildroot: BuildrootFacts | None = doc("The task's buildroot.", None)
 
 
 @frozen(kw_only=True)
 class RenderRequest:
     """A request file of `engine render --request`: the task and everything the render may know from outside."""
 
-    method: str
-    params: Mapping[str, Any] = field(factory=dict)
-    task_id: int = 0
-    arch: str = "noarch"
-    channel: str = "default"
-    owner: str = ""
-    parent: int | None = None
-    label: str | None = None
-    facts: Facts = field(factory=Facts)
+    method: str = doc("Koji method.")
+    params: Mapping[str, Any] = doc("Parameters by name.", factory=dict)
+    task_id: int = doc("Task id; 0 without a hub.", 0)
+    arch: str = doc("The task's architecture.", "noarch")
+    channel: str = doc("Channel's name.", "default")
+    owner: str = doc("User name of the task's owner.", "")
+    parent: int | None = doc("Id of the parent task.", None)
+    label: str | None = doc("Label within the parent.", None)
+    facts: Facts = doc("What is known from outside.", factory=Facts)
 
     @property
     def task(self) -> TaskRequest:

@@ -67,6 +67,7 @@ def _scopes(recipe: Recipe) -> Mapping[str, Scope]:
         "buildroot": variables.inputs_scope(recipe),
         "facts": variables.facts_scope(recipe),
         "inputs": variables.inputs_scope(recipe),
+        "params": variables.local_scope(recipe),
         "probes": variables.probes_scope(recipe),
         "result": variables.result_scope(recipe),
     }

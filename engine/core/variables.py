@@ -111,6 +111,12 @@ def facts_scope(recipe: Recipe) -> dict[str, Variable]:
     }
 
 
+def local_scope(recipe: Recipe) -> dict[str, Variable]:
+    """What `params[].local` may use: there is no task yet, only this host (`engine.core.local`)."""
+    task = {"id": NUMBER, "arch": attrs.evolve(TEXT, summary="this host's architecture")}
+    return {"host": facts_scope(recipe)["host"], "task": _table("the task to be", task)}
+
+
 def inputs_scope(recipe: Recipe) -> dict[str, Variable]:
     """What `inputs` may use: no other input yet, and no answer about the host."""
     return {**facts_scope(recipe), **_repo_facts(recipe)}
@@ -201,7 +207,9 @@ def of_type(hint: Any) -> Variable:
         members = [member for member in get_args(hint) if member is not type(None)]
         return of_type(members[0]) if len(members) == 1 else ANYTHING
     if attrs.has(hint):
-        return Variable(type="table", members={key: of_type(inner) for key, inner in _hints(hint).items()})
+        said = {field.name: field.metadata.get("doc", "") for field in attrs.fields(hint)}
+        known = {key: attrs.evolve(of_type(inner), summary=said[key]) for key, inner in _hints(hint).items()}
+        return Variable(type="table", members=known)
     if get_origin(hint) is tuple:
         inner = of_type(get_args(hint)[0])
         return Variable(type=f"list of {inner.type}s", element=inner)
