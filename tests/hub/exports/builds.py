@@ -8,7 +8,7 @@ import koji
 
 from .. import build_rules, buildroot_rules, tag_rules
 from ..caller import Exports
-from ..records import Rpm, Tag
+from ..records import Buildroot, Rpm, Tag
 from .queries import page
 
 
@@ -45,6 +45,27 @@ class RootExports(Exports):
         package = self._db.package(info, strict=strict)
         return None if package is None else {"id": package.id, "name": package.name}
 
+    def getPackageID(self, name: str, strict: bool = False) -> int | None:
+        package = self._db.package(name, strict=strict)
+        return None if package is None else package.id
+
+    def listPackages(
+        self, tagID: Any = None, userID: Any = None, pkgID: Any = None, **more: Any
+    ) -> list[dict[str, Any]]:
+        del more
+        user = None if userID is None else self._db.user(userID, strict=True)
+        if tagID is None and user is None:
+            every = self._db.packages.values()
+            return [{"package_id": each.id, "package_name": each.name} for each in every]
+        rows = []
+        for tag in self._db.tags.values() if tagID is None else [self._tag_of(tagID)]:
+            for package_id, owner in tag.packages.items():
+                package = self._db.packages[package_id]
+                row = tag_rules.package_of(self._db, tag, package.name)
+                if row and pkgID in (None, package.id, package.name) and user in (None, self._db.users[owner]):
+                    rows.append(row)
+        return rows
+
     def getPackageConfig(self, tag: Any, pkg: str, event: int | None = None) -> dict[str, Any] | None:
         del event
         return tag_rules.package_of(self._db, self._tag_of(tag), pkg)
@@ -62,6 +83,12 @@ class RootExports(Exports):
 
     def getImageBuild(self, buildInfo: Any, strict: bool = False) -> None:
         self._db.build(buildInfo, strict=strict)
+
+    def mavenEnabled(self) -> bool:
+        return False
+
+    def winEnabled(self) -> bool:
+        return False
 
     def getBuildType(self, buildInfo: Any, strict: bool = False) -> dict[str, Any]:
         self._db.build(buildInfo, strict=strict)
@@ -112,7 +139,7 @@ class RootExports(Exports):
     ) -> Any:
         arches = more.get("arches")
         wanted = {arches} if isinstance(arches, str) else set(arches or [])
-        root = None if componentBuildrootID is None else self._db.buildroots[componentBuildrootID]
+        root = None if componentBuildrootID is None else self._root(componentBuildrootID)
         rows = []
         for rpm in self._db.rpms.values():
             fits = buildID in (None, rpm.build_id) and buildrootID in (None, rpm.buildroot_id)
@@ -176,11 +203,16 @@ class RootExports(Exports):
     # -- buildroots
 
     def getBuildroot(self, buildrootID: int, strict: bool = False) -> dict[str, Any] | None:
-        root = self._db.buildroots.get(buildrootID)
-        if root is None and strict:
-            msg = f"No such buildroot: {buildrootID}"
+        if buildrootID not in self._db.buildroots and not strict:
+            return None
+        return buildroot_rules.row(self._db, self._root(buildrootID))
+
+    def _root(self, root_id: int) -> Buildroot:
+        root = self._db.buildroots.get(root_id)
+        if root is None:
+            msg = f"No such buildroot: {root_id}"
             raise koji.GenericError(msg)
-        return None if root is None else buildroot_rules.row(self._db, root)
+        return root
 
     def listBuildroots(
         self,

@@ -27,7 +27,8 @@ _QUEUE_FIELDS = (
 
 
 class RootExports(Exports):
-    def repoInfo(self, repo_id: int, strict: bool = False) -> dict[str, Any] | None:
+    def repoInfo(self, repo_id: int | str, strict: bool = False) -> dict[str, Any] | None:
+        repo_id = int(repo_id)
         if repo_id not in self._db.repos and not strict:
             return None
         return repo_rules.row(self._db, repo_rules.find(self._db, repo_id))

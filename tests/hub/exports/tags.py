@@ -194,6 +194,14 @@ class RootExports(Exports):
         wanted = None if repo_info is None else self._db.external_repo(repo_info, strict=True)
         return [row for row in rows if wanted is None or row["external_repo_id"] == wanted.id]
 
+    def listExternalRepos(self, info: Any = None, url: str | None = None, **more: Any) -> Any:
+        del more
+        return [
+            {"id": repo.id, "name": repo.name, "url": repo.url}
+            for repo in self._db.external_repos.values()
+            if info in (None, repo.id, repo.name) and url in (None, repo.url)
+        ]
+
     def createExternalRepo(self, name: str, url: str) -> dict[str, Any]:
         self._caller.require("admin")
         repo = ExternalRepo(self._db.next_id("external_repos"), name, url)
