@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import field, frozen
+from attrs import frozen
 
 from engine.core.manager import ContainerTimeouts, PullPolicy
 from engine.core.recipe import Selinux, doc
@@ -143,25 +143,27 @@ class Limit:
 class Settings:
     """The operator's settings that shape a plan: the ceiling (names: ADR 0002)."""
 
-    adjutant_task_image_default: str = "registry/almalinux:10"
-    adjutant_image_pull_policy: PullPolicy = "if-not-present"
-    adjutant_container_mounts: tuple[MountRule, ...] = (MountRule(source="/mnt/koji", target="/mnt/koji"),)
-    adjutant_network_enabled: bool = True
-    adjutant_container_labels: Mapping[str, str] = field(factory=dict)
-    adjutant_container_timeouts: ContainerTimeouts = field(factory=ContainerTimeouts)
-    worker_id: str = "local"
-    workdir: str = "/var/tmp/koji-adjutant"  # noqa: S108 - a state directory, made 0700 by its adapter
-    topdir: str = "/mnt/koji"
-    topurl: str = ""
-    limits: Limit = field(factory=Limit)
-    rpmbuild_timeout: int = 86400
-    packager: str = "Koji"
-    vendor: str = "Koji"
-    distribution: str = "Koji"
-    mockhost: str = "koji-linux-gnu"
-    selinux_type: str | None = None
-    selinux_level: str | None = None
-    variables: Mapping[str, str] = field(factory=dict)
+    adjutant_task_image_default: str = doc("Image of the steps.", "registry/almalinux:10")
+    adjutant_image_pull_policy: PullPolicy = doc("When images are pulled.", "if-not-present")
+    adjutant_container_mounts: tuple[MountRule, ...] = doc(
+        "Host trees that recipes may mount.", (MountRule(source="/mnt/koji", target="/mnt/koji"),)
+    )
+    adjutant_network_enabled: bool = doc("False: no container has network, whatever a recipe says.", True)
+    adjutant_container_labels: Mapping[str, str] = doc("Labels of every container.", factory=dict)
+    adjutant_container_timeouts: ContainerTimeouts = doc("Seconds.", factory=ContainerTimeouts)
+    worker_id: str = doc("Names this worker in labels and container names.", "local")
+    workdir: str = doc("Host directory of the tasks' workspaces.", "/var/tmp/koji-adjutant")  # noqa: S108 - a state directory, made 0700 by its adapter
+    topdir: str = doc("The hub's tree on this host.", "/mnt/koji")
+    topurl: str = doc("The hub's tree as an address.", "")
+    limits: Limit = doc("Ceiling for one container.", factory=Limit)
+    rpmbuild_timeout: int = doc("Seconds that a build may take.", 86400)
+    packager: str = doc("For `%packager`.", "Koji")
+    vendor: str = doc("For `%vendor`.", "Koji")
+    distribution: str = doc("For `%distribution`.", "Koji")
+    mockhost: str = doc("Rest of `%_host` after the architecture.", "koji-linux-gnu")
+    selinux_type: str | None = doc("SELinux type of the containers; unset: podman's own.", None)
+    selinux_level: str | None = doc("SELinux level of the containers; unset: one for each task.", None)
+    variables: Mapping[str, str] = doc("The operator's values for recipes, by name.", factory=dict)
 
 
 @frozen(kw_only=True)

@@ -100,11 +100,11 @@ def scope(recipe: Recipe) -> dict[str, Variable]:
 def facts_scope(recipe: Recipe) -> dict[str, Variable]:
     """What is known before anything was asked: for `facts`."""
     hints = _hints(Facts)
-    request = _hints(TaskRequest)
+    request = of_type(TaskRequest).members
     names = [name for name in request if name not in {"params", "task_id"}]
     return {
         "params": _table("the task's parameters", {p.name: _param(p) for p in recipe.params}),
-        "task": _table("the task", {"id": NUMBER, **{name: of_type(request[name]) for name in names}}),
+        "task": _table("the task", {"id": request["task_id"], **{name: request[name] for name in names}}),
         **{name: _fact(hints, name) for name in ("settings", "host")},
         "image": attrs.evolve(TEXT, summary="the operator's task image"),
         "workspace": attrs.evolve(of_type(Workspace), summary="the task's directory: on the host, in containers"),
