@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from engine.adapters.podman_host import needed_conf
 from engine.core.errors import ContainerError
 
 logger = logging.getLogger(__name__)
@@ -74,17 +75,25 @@ class PodmanService:
             shutil.rmtree(self._directory, ignore_errors=True)
             self._directory = None
 
-    def _end(self) -> None:
-        """End the service, whichever process of ours started it last."""
+    def pid(self) -> int | None:
+        """Process id of the private service while it runs, else None."""
         if self._directory is None:
-            return
+            return None
         try:
             pid = int((self._directory / "pid").read_text())
-            mine = os.fsencode(self._directory) in Path(f"/proc/{pid}/cmdline").read_bytes()
+            ours = os.fsencode(self._directory) in Path(f"/proc/{pid}/cmdline").read_bytes()
         except (OSError, ValueError):
-            return
+            return None
+        return pid if ours else None
+
+    def _end(self) -> None:
+        """End the service, whichever process of ours started it last."""
+        if self._child is not None and self._child.poll() is not None:  # dead: now reaped, too
+            self._child = None
+        pid = self.pid()
+        mine = pid is not None
         for number in (signal.SIGTERM, signal.SIGKILL):
-            if mine:
+            if mine and pid is not None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
                 mine = not self._gone(pid, 10.0)
@@ -120,13 +129,17 @@ class PodmanService:
             return
         self._end()  # hangs without answering, or is dead and must be reaped
         output = self._directory / "service.log"
+        environ = self._environ
+        if conf := needed_conf(environ):
+            (self._directory / "containers.conf").write_text(conf)
+            environ = {**environ, "CONTAINERS_CONF": str(self._directory / "containers.conf")}
         # A new session: Ctrl-C must reach us, who still need podman to clean up.
         with open(output, "ab") as log:
             try:
                 child = subprocess.Popen(
                     [self._podman, "system", "service", f"--time={IDLE_SECONDS}", f"unix://{path}"],
                     cwd=self._directory,
-                    env=self._environ,
+                    env=environ,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,

@@ -8,19 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from engine.adapters import podman_host
 from tools import hostconf, standin
 
 ROOT = Path(__file__).parents[2]
-ORDINARY = hostconf.Host(systemd=True, cgroup2=True, runc=False, nofile=1048576, nproc=32768)
-BARE = hostconf.Host(systemd=False, cgroup2=False, runc=True, nofile=20000, nproc=32768)
+ORDINARY = podman_host.Host(systemd=True, cgroup2=True, runc=False, nofile=1048576, nproc=32768)
+BARE = podman_host.Host(systemd=False, cgroup2=False, runc=True, nofile=20000, nproc=32768)
 
 
 def test_ordinary_host_needs_no_configuration() -> None:
-    assert hostconf.containers_conf(ORDINARY) is None
+    assert podman_host.containers_conf(ORDINARY) is None
 
 
 def test_bare_host_gets_runc_cgroupfs_and_its_own_limits() -> None:
-    text = hostconf.containers_conf(BARE)
+    text = podman_host.containers_conf(BARE)
     assert text is not None
     assert tomllib.loads(text) == {
         "engine": {"runtime": "runc", "cgroup_manager": "cgroupfs", "events_logger": "file"},
