@@ -44,6 +44,8 @@ def seconds_words(seconds: float) -> str:
 def end_words(run: StepRun) -> str:
     """How a step ended: ``done in 0.4 s``, ``failed (exit code 1) after 12 s``."""
     spent = seconds_words(run.seconds)
+    if run.again:
+        return f"asks for another round after {spent}"
     if run.ok:
         return f"done in {spent}"
     if run.timed_out:

@@ -43,12 +43,14 @@ class InputUsed:
 class StepRun:
     """One run of one step; a step that went another round (`again`) appears once for each `round`, from 1.
 
-    `exit_code` is None when the container never ran. `seconds` is wall time of the container.
+    `again`: its exit code asked for another round, which is no failure. `exit_code` is None when the container
+    never ran. `seconds` is wall time of the container.
     """
 
     name: str
     round: int = 1
     ok: bool = False
+    again: bool = False
     exit_code: int | None = None
     signal: int | None = None
     oom: bool = False

@@ -40,26 +40,31 @@ class StepRunner:
         places = {step.name: index for index, step in enumerate(self.plan.steps)}
         rounds: Counter[str] = Counter()
         again: Counter[str] = Counter()
+        wanted: set[int] = set()
         index = 0
         while index < len(self.plan.steps):
             step = self.plan.steps[index]
+            if step.standby and index not in wanted:
+                index += 1
+                continue
             rounds[step.name] += 1
-            outcome, failure = self._run_step(step, index + 1, rounds[step.name])
-            wish = step.again
-            asks = wish is not None and outcome.exit_code == wish.exit and not _stopped(outcome)
-            if wish is not None and asks and failure is not None and failure.fault != "infrastructure":
-                if again[step.name] >= wish.max:
-                    words = f"step {step.name}: asked for another round (exit code {wish.exit}) more than"
-                    return Failure(fault=step.fails, message=f"{words} {wish.max} times", step=step.name, log=step.log)
+            asks, failure = self._run_step(step, index + 1, rounds[step.name])
+            if asks and step.again is not None:
+                if again[step.name] >= step.again.max:
+                    code, most = step.again.exit, step.again.max
+                    words = f"step {step.name}: asked for another round (exit code {code}) more than {most} times"
+                    return Failure(fault=step.fails, message=words, step=step.name, log=step.log)
                 again[step.name] += 1
-                index = places[wish.step]
+                wanted.update(range(places[step.again.step], index))
+                index = places[step.again.step]
                 continue
             if failure is not None:
                 return failure
             index += 1
         return None
 
-    def _run_step(self, step: PlannedStep, number: int, round_: int) -> tuple[Outcome, Failure | None]:
+    def _run_step(self, step: PlannedStep, number: int, round_: int) -> tuple[bool, Failure | None]:
+        """Whether it asks for another round, and else why it failed, if it did."""
         if self.cancelled():
             raise Interrupted("stopped before step " + step.name)
         log = self.logs[step.log] = self.workspace.log(step.log, self.plan.log_bytes)
@@ -98,10 +103,11 @@ class StepRunner:
         if outcome.log_exceeded:
             log.end_early()
         failure = self._judge(step, outcome, log, watch.lowest)
-        self._ended(step, _run_of(step, outcome, round_, ok=failure is None))
+        asks = _asks_again(step, outcome) and failure is not None and failure.fault != "infrastructure"
+        self._ended(step, _run_of(step, outcome, round_, ok=failure is None or asks, again=asks))
         if step.container.log_path:
             self.workspace.forget(step.container.log_path)  # its text is in the log; both would double the space
-        return outcome, failure
+        return asks, failure
 
     def _judge(self, step: PlannedStep, outcome: Outcome, log: StepLog, disks: Iterable[DiskSpace]) -> Failure | None:
         cause = step_cause(step, outcome, log_limit=self.plan.log_bytes if log.cut else None)
@@ -147,11 +153,12 @@ def _full(disks: Iterable[DiskSpace]) -> str:
     return next((f"disk full: {disk_words(disk)}" for disk in disks if disk.full), "")
 
 
-def _run_of(step: PlannedStep, outcome: Outcome, round_: int, *, ok: bool) -> StepRun:
+def _run_of(step: PlannedStep, outcome: Outcome, round_: int, *, ok: bool, again: bool = False) -> StepRun:
     return StepRun(
         name=step.name,
         round=round_,
         ok=ok,
+        again=again,
         exit_code=outcome.exit_code,
         signal=outcome.signal,
         oom=outcome.oom,
@@ -161,5 +168,6 @@ def _run_of(step: PlannedStep, outcome: Outcome, round_: int, *, ok: bool) -> St
     )
 
 
-def _stopped(outcome: Outcome) -> bool:
-    return outcome.timed_out or outcome.cancelled or outcome.oom or outcome.log_exceeded
+def _asks_again(step: PlannedStep, outcome: Outcome) -> bool:
+    stopped = outcome.timed_out or outcome.cancelled or outcome.oom or outcome.log_exceeded
+    return step.again is not None and outcome.exit_code == step.again.exit and not stopped

@@ -198,10 +198,10 @@ class _Task:
         """Remove what this task made; what cannot be removed is named, and does not change the outcome."""
         anchor = self.plan.anchor.name if self.plan.anchor else ""
         with self._noting():
-            for name in self._containers(anchor):
-                if not (keep and name == anchor):
+            for handle in self._containers(anchor):
+                if not (keep and handle.name == anchor):
                     with self._noting():
-                        self.manager.remove(ContainerHandle(id=name, name=name), force=True)
+                        self.manager.remove(handle, force=True)
         with self._noting():
             if keep:
                 self.workspace.keep(self.steps.runs[-1].name if self.steps.runs else "")
@@ -215,11 +215,11 @@ class _Task:
         except EngineError as error:
             self.progress.note(f"not cleaned up: {error}")
 
-    def _containers(self, anchor: str) -> list[str]:
-        """Names of this task's containers, the anchor last: steps run on its root."""
+    def _containers(self, anchor: str) -> list[ContainerHandle]:
+        """This task's containers, the anchor last: steps run on its root."""
         labels = {LABEL_TASK_ID: str(self.plan.task_id), LABEL_WORKER_ID: self.plan.worker_id}
-        names = [info.name for info in self.manager.containers(labels)]
-        return sorted(names, key=lambda name: (name == anchor, name))
+        found = [ContainerHandle(id=info.id, name=info.name) for info in self.manager.containers(labels)]
+        return sorted(found, key=lambda handle: (handle.name == anchor, handle.name))
 
     def _scrub(self) -> None:
         self.progress.phase("removing what the containers wrote")
