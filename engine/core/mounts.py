@@ -53,12 +53,14 @@ def resolve_mount(request: MountRequest, facts: Facts, workspace: str) -> Volume
                 complaint = f"{source} may only be read", "adjutant_container_mounts says read_only"
     if complaint is not None:
         return complaint
-    label = request.mount.selinux or default
+    overlay = request.mount.mode == "overlay"
+    label = "none" if overlay else request.mount.selinux or default
     return VolumeMount(
         source=source,
         target=request.target,
         read_only=not writable,
         selinux_label=_label(label),
+        overlay=overlay,
     )
 
 
@@ -68,6 +70,8 @@ def _label(word: str) -> SelinuxLabel | None:
 
 def _given_trees(facts: Facts) -> set[str]:
     trees = {repo.path for repo in facts.repos if repo.path}
+    if facts.buildroot is not None:
+        trees |= {path for path in (facts.buildroot.tools, facts.buildroot.cache) if path}
     return trees | {path for path in facts.inputs.values() if path.startswith("/")}
 
 

@@ -51,7 +51,10 @@ class PlannedInput:
 
 @frozen(kw_only=True)
 class PlannedStep:
-    """One container with what its exit means. `timeout` in seconds; `message` the fault text template."""
+    """One container with what its exit means. `timeout` in seconds; `message` the fault text template.
+
+    `standby` True: passed over until a later step's `again` leads to it.
+    """
 
     name: str
     summary: str
@@ -59,6 +62,7 @@ class PlannedStep:
     log: str
     timeout: int
     again: Again | None = None
+    standby: bool = False
     fails: Fault = "GenericError"
     exits: Mapping[str, Fault] = field(factory=dict)
     message: str = ""

@@ -75,6 +75,8 @@ def _step(number: int, step: PlannedStep) -> Iterator[str]:
     yield f"# step {number}, {step.name}" + (f": {step.summary}" if step.summary else "")
     exits = "".join(f", exit {code} {fault}" for code, fault in step.exits.items())
     yield f"# log {step.log}, timeout {step.timeout} s, fails as {step.fails}{exits}"
+    if step.standby:
+        yield "# passed over until a later step asks for it"
     if step.again is not None:
         again = step.again
         yield f"# exit {again.exit}: again from {again.step}, at most {again.max} rounds"

@@ -37,7 +37,7 @@ CAPABILITY_PROFILES: Mapping[str, tuple[str, ...]] = {
     ),
 }
 ParamType = Literal["str", "int", "float", "bool", "list", "dict", "path", "arch", "tag", "any"]
-Network = Literal["none", "default"]
+Network = Literal["none", "default", "repos"]
 Fault = Literal["BuildError", "BuildrootError", "GenericError", "infrastructure"]
 Root = Literal["image", "buildroot"]
 Selinux = Literal["Z", "z", "none"]
@@ -162,7 +162,11 @@ class Mount:
 
     source: str = doc("Host path, a template.", kind="mount source")
     target: str = doc("Absolute path inside the container, a template.", kind="mount target")
-    mode: Literal["ro", "rw"] = doc("`rw` only below the workspace or where the operator allows it.", "ro")
+    mode: Literal["ro", "rw", "overlay"] = doc(
+        "`rw` only below the workspace or where the operator allows it. `overlay`: writable for this container alone, "
+        "thrown away with it; the source stays as it is.",
+        "ro",
+    )
     selinux: Selinux | None = doc(
         "`Z` private, `z` shared, `none` unlabelled. Unset: the policy's default for that path (`Z` on the workspace).",
         None,
@@ -214,7 +218,11 @@ class Container:
         "image",
     )
     user: Literal["koji", "root"] = doc("`koji` is 1000:1000.", "koji")
-    network: Network = doc("`none`, or `default` where the operator allows network.", "none")
+    network: Network = doc(
+        "`none`; `default` where the operator allows network; `repos`: `default` when a package repository is only to "
+        "be had over the network, else `none`.",
+        "none",
+    )
     caps: CapabilityProfile = doc("Capability profile; everything else is dropped.", "none")
     workdir: str = doc("Working directory, a template.", "/", kind="path")
     hostname: str = doc("Host name inside, a template.", "adjutant", kind="host name")
@@ -269,6 +277,12 @@ class Step:
         "Seconds, a number or template; the operator's step limit is the ceiling.", 0, kind="template", ge=0
     )
     when: str | None = doc("Expression; the step is left out when it is false.", None, kind="expression")
+    standby: str | None = doc(
+        "Expression; when it is true the step is passed over until a later step's `again` leads to it or to a step "
+        "before it.",
+        None,
+        kind="expression",
+    )
     again: Again | None = doc("Another round on a certain exit code.", None)
     fails: Fault = doc("Failure class of a non-zero exit.", "GenericError")
     exits: Mapping[str, Fault] = doc(

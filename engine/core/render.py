@@ -13,13 +13,16 @@ import attrs
 
 from engine.core import policy, templates
 from engine.core.errors import BadInput, EngineError, InfrastructureError, Problem, TaskFailed
-from engine.core.facts import Facts, ProbeAnswer, TaskRequest
+from engine.core.facts import BuildrootFacts, Facts, ProbeAnswer, TaskRequest
 from engine.core.plan import Plan, PlannedFile, PlannedInput, Workspace
-from engine.core.recipe import Input, Recipe
+from engine.core.recipe import Buildroot, Input, Recipe
 from engine.core.rendering import Rendering, container_name, labels, selinux_level
 from engine.core.request import check_params
 from engine.core.spec import AnchorSpec
 from engine.core.steps import render_steps
+
+UNRESOLVED = "localhost/adjutant-root:unresolved"
+"""Stands for a snapshot that `engine.buildroot` has not looked for yet."""
 
 TARGET_ARCH = {"armhfp": "armv7hl"}  # a Koji arch that rpm does not know (contract 5.2)
 
@@ -91,12 +94,12 @@ def _in_scope(
     if recipe.buildroot is not None:
         arch = rendering.text("buildroot.arch", recipe.buildroot.arch)
         target = TARGET_ARCH.get(arch, arch)
-        image = (facts.buildroot.image if facts.buildroot else "") or rendering.variables["image"]
-        found = attrs.asdict(facts.buildroot) if facts.buildroot else {"id": None, "name": "", "arch": arch}
+        root = _root(recipe.buildroot, facts, arch, rendering.variables["image"])
+        rendering.facts = attrs.evolve(rendering.facts, buildroot=root)
         rendering.variables = templates.variables(
-            {**rendering.variables, "target_arch": target, "buildroot": {**found, "image": image}}
+            {**rendering.variables, "target_arch": target, "buildroot": attrs.asdict(root)}
         )
-        anchor = _anchor(request, facts, image)
+        anchor = _anchor(request, facts, root.image)
     return rendering, workspace, inputs, anchor
 
 
@@ -228,6 +231,20 @@ def _files(rendering: Rendering) -> tuple[PlannedFile, ...]:
         seen.add(path)
         planned.append(PlannedFile(path=f"in/{path}", content=content, mode=file.mode))
     return tuple(planned)
+
+
+def _root(wanted: Buildroot, facts: Facts, arch: str, task_image: str) -> BuildrootFacts:
+    """The root as it is known. A plan shown before the root of a repo was resolved says so, and could not run."""
+    known = facts.buildroot or BuildrootFacts(arch=arch)
+    if wanted.mode == "image":
+        return attrs.evolve(known, image=known.image or task_image)
+    place = posixpath.join(facts.settings.workdir, "buildroots")
+    return attrs.evolve(
+        known,
+        image=known.image or UNRESOLVED,
+        tools=known.tools or posixpath.join(place, "tools/unresolved"),
+        cache=known.cache or posixpath.join(place, "cache/unresolved"),
+    )
 
 
 def _anchor(request: TaskRequest, facts: Facts, image: str) -> AnchorSpec:

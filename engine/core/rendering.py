@@ -49,7 +49,7 @@ class Rendering:
         if when is None:
             return True
         scope = self.variables if scope is None else scope
-        place = path if path.endswith(".that") else f"{path}.when"
+        place = path if path.endswith((".that", ".standby")) else f"{path}.when"
         return bool(self._try(place, lambda: templates.expression(when, scope), False))
 
     def each(self, path: str, each: str | None) -> Iterator[Mapping[str, Any]]:

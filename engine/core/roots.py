@@ -88,7 +88,9 @@ def root_request(recipe: Recipe, request: TaskRequest, facts: Facts, *, where: s
         best=_truth(rendering, "buildroot.best", wanted.best),
         module_hotfixes=_truth(rendering, "buildroot.module_hotfixes", wanted.module_hotfixes),
         options=_options(rendering, wanted.options),
-        source=next((_on_host(item.source, facts, item.local) for item in inputs if item.name == wanted.requirements_of), None),
+        source=next(
+            (_on_host(item.source, facts, item.local) for item in inputs if item.name == wanted.requirements_of), None
+        ),
     )
     for key in ("arch", "group", "releasever", *(f"packages[{i}]" for i in range(len(found.packages)))):
         value = found.packages[int(key[9:-1])] if key.startswith("packages") else getattr(found, key)
@@ -115,7 +117,9 @@ def _repos(rendering: Rendering, expression: str) -> tuple[PackageRepo, ...]:
             rendering.complain(place, f"{repo.name} has neither path nor url", _CURE_REPOS)
         if repo.path:
             rendering.check(place, policy.path_complaint(repo.path))
-        elif repo.url and (policy.CONTROL.search(repo.url) or not repo.url.startswith(("http://", "https://", "file:/"))):
+        elif repo.url and (
+            policy.CONTROL.search(repo.url) or not repo.url.startswith(("http://", "https://", "file:/"))
+        ):
             rendering.complain(place, f"{repo.url!r} is not an address", "http://, https:// or file:///")
         repos.append(repo)
     if not repos and not rendering.problems:

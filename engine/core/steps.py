@@ -8,9 +8,10 @@ from typing import Any
 import attrs
 
 from engine.core import policy
+from engine.core.facts import Facts
 from engine.core.mounts import MountRequest, duplicate_targets, parse_size, resolve_mount
 from engine.core.plan import PlannedStep, Workspace
-from engine.core.recipe import CAPABILITY_PROFILES, Argument, Limits, Mount, Step
+from engine.core.recipe import CAPABILITY_PROFILES, Argument, Limits, Mount, Network, Step
 from engine.core.rendering import Rendering, container_name, labels, selinux_level
 from engine.core.spec import (
     AnchorSpec,
@@ -49,6 +50,7 @@ def render_steps(
                 log=step.log or f"{step.name}.log",
                 timeout=_timeout(rendering, step, place),
                 again=step.again,
+                standby=step.standby is not None and rendering.holds(f"{place}.standby", step.standby),
                 fails=step.fails,
                 exits=step.exits,
                 message=step.message,
@@ -104,7 +106,7 @@ def _container(
         user_id=None if root else UID,
         group_id=None if root else GID,
         # ADR "Network Policy": the operator's switch is off for every container, whatever a recipe says.
-        network_disabled=not settings.adjutant_network_enabled or (step.network or base.network) == "none",
+        network_disabled=not settings.adjutant_network_enabled or not _online(step.network or base.network, facts),
         mounts=mounts,
         tmpfs=_tmpfs(rendering, step, place),
         secrets=tuple(_secret(facts.settings.worker_id, task_id, name, root) for name in step.secrets),
@@ -243,6 +245,10 @@ def _timeout(rendering: Rendering, step: Step, place: str) -> int:
             f"at most {most}: limits.seconds",
         )
     return value or most
+
+
+def _online(network: Network, facts: Facts) -> bool:
+    return network == "default" or (network == "repos" and any(not repo.path for repo in facts.repos))
 
 
 def _secret(worker_id: str, task_id: int, name: str, root: bool) -> SecretMount:
