@@ -93,7 +93,8 @@ class Prepared:
         """Let go of the snapshot; wait until the one being stored is stored; remove a root nobody took."""
         made, self._made = self._made, None
         try:
-            if made is not None and made.anchor is not None:
+            taken = isinstance(self.manager, RootedManager) and self.manager.taken
+            if made is not None and made.anchor is not None and not taken:
                 self.manager.remove(made.anchor)
             if made is not None and made.storing is not None:
                 if made.storing.thread.is_alive():

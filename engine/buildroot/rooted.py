@@ -26,12 +26,13 @@ class RootedManager:
     """`ContainerManager` of one task; everything goes to `inner`, except:
 
     the snapshot `image` is never pulled; `create_anchor` returns `anchor`, the root just made, when there is
-    one. `requirements` is what the last installing step said it had added, None before.
+    one, and says so in `taken`. `requirements` is what the last installing step said it had added, None before.
     """
 
     def __init__(self, inner: ContainerManager, image: str, anchor: ContainerHandle | None) -> None:
         self.inner, self._image, self._anchor = inner, image, anchor
         self.requirements: dict[str, Any] | None = None
+        self.taken = False
 
     def ensure_image_available(self, image: str, policy: PullPolicy | None = None) -> ImageInfo:
         if image != self._image:
@@ -62,6 +63,7 @@ class RootedManager:
 
     def create_anchor(self, anchor: AnchorSpec) -> ContainerHandle:
         if self._anchor is not None and self._anchor.name == anchor.name:
+            self.taken = True
             return self._anchor
         return self.inner.create_anchor(anchor)
 

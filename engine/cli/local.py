@@ -7,7 +7,7 @@ import platform
 import socket
 import zlib
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import attrs
 from attrs import frozen
@@ -15,7 +15,8 @@ from attrs import frozen
 from engine.adapters import probes
 from engine.adapters.inputs import LocalFiles
 from engine.adapters.recipes import RecipeDirectory
-from engine.adapters.workspace import Workdir
+from engine.adapters.workspace import TaskDirectory, Workdir
+from engine.buildroot import Prepared, SnapshotImages, prepare
 from engine.core.closing import RecipeClosing
 from engine.core.errors import BadInput, EngineError, Problem
 from engine.core.facts import HostFacts, PackageRepo, Settings
@@ -23,6 +24,7 @@ from engine.core.local import LocalCall, local_task
 from engine.core.manager import Cancelled, ContainerManager
 from engine.core.outcome import TaskOutcome
 from engine.core.plan import Plan
+from engine.core.recipe import Recipe
 from engine.core.render import closing_variables, probe_paths, render
 from engine.runner import run_task
 from engine.runner.leftovers import remove_task
@@ -82,6 +84,10 @@ def package_repos(words: Sequence[str]) -> tuple[PackageRepo, ...]:
     return tuple(repos)
 
 
+def quiet(_text: str) -> None:
+    """Nobody is told."""
+
+
 @frozen(kw_only=True)
 class LocalRuns:
     """Runs tasks on this host. Threads may share it."""
@@ -90,6 +96,8 @@ class LocalRuns:
     settings: Settings
     workdir: Workdir
     manager: ContainerManager
+    images: SnapshotImages | None = None
+    note: Callable[[str], None] = quiet
 
     def run(
         self,
@@ -105,21 +113,41 @@ class LocalRuns:
         where = str(self.recipes.path(call.method))
         check_inputs(call.inputs)
         directory = self.workdir.claim()
+        with ExitStack() as stack:
+            return self._run(recipe, where, call, directory, stack, delivery, progress, cancelled, keep)
+
+    def _run(
+        self,
+        recipe: Recipe,
+        where: str,
+        call: LocalCall,
+        directory: TaskDirectory,
+        stack: ExitStack,
+        delivery: Callable[[Plan], Delivery],
+        progress: Callable[[Plan], Progress],
+        cancelled: Cancelled,
+        keep: bool,
+    ) -> TaskOutcome:
         try:
             request, facts = local_task(
                 recipe, call, settings=self.settings, host=this_host(), task_id=directory.task_id
             )
             if recipe.probes:
                 facts = attrs.evolve(facts, probes=probes.answers(probe_paths(recipe, request, facts)))
+            root = Prepared(facts, self.manager)
+            if self.images is not None:
+                root = prepare(recipe, request, facts, self.manager, self.images, note=self.note, cancelled=cancelled)
+            stack.enter_context(root)
+            facts = root.facts
             plan = render(recipe, request, facts, where=where)
             closing = RecipeClosing(recipe, closing_variables(recipe, request, facts), where)
             stores, shows = delivery(plan), progress(plan)
         except BaseException:
             directory.remove()
             raise
-        return run_task(
+        outcome = run_task(
             plan,
-            manager=self.manager,
+            manager=root.manager,
             workspace=directory,
             source=LocalFiles(),
             closing=closing,
@@ -127,7 +155,11 @@ class LocalRuns:
             progress=shows,
             cancelled=cancelled,
             keep=keep,
+            buildroot=root.report,
         )
+        if outcome.failure is None:
+            root.succeeded()
+        return outcome
 
     def clear_abandoned(self) -> list[int]:
         """Remove what runs left that were killed; their numbers."""

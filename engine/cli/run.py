@@ -67,6 +67,7 @@ def run(
     from engine.adapters.recipes import RecipeDirectory, search_paths
     from engine.adapters.results_dir import ResultsDirectory
     from engine.adapters.workspace import Workdir
+    from engine.buildroot import PodmanSnapshotImages
     from engine.cli.local import LocalRuns, absolute, check_inputs, local_settings, package_repos
     from engine.core.local import LocalCall
     from engine.core.params_text import params_from_text
@@ -92,7 +93,9 @@ def run(
     )
     command = keep_command(click.get_current_context(), given)
     with stop_signals() as stopped, PodmanManager(podman) as manager:
-        runs = LocalRuns(recipes=directory, settings=settings, workdir=place, manager=manager)
+        images = PodmanSnapshotImages(manager.service)
+        note = _quiet if quiet else _say
+        runs = LocalRuns(recipes=directory, settings=settings, workdir=place, manager=manager, images=images, note=note)
         for number in runs.clear_abandoned():
             click.echo(f"removed what a killed run left: task {number}", err=True)
         outcome = _run(runs, call, results, force=force, keep=keep, quiet=quiet, command=command, stopped=stopped)
@@ -104,6 +107,13 @@ def run(
         for line in report(outcome, results, command):
             click.echo(line, err=outcome.failure is not None)
     return outcome.exit_code
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _quiet(_text: str) -> None: ...
 
 
 def _run(

@@ -77,7 +77,7 @@ def _shared_writable(recipe: Recipe) -> Iterator[Found]:
 def _root_with_network(recipe: Recipe) -> Iterator[Found]:
     for place, step in _steps(recipe):
         root = container_value(recipe, step, "user") == "root"
-        online = container_value(recipe, step, "network") == "default"
+        online = container_value(recipe, step, "network") != "none"
         if root and online and not (step.target and container_value(recipe, step, "caps") == "install"):
             yield (
                 _owner(step, "network", place),

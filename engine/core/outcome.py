@@ -14,6 +14,7 @@ from attrs import field, frozen
 
 from engine.core.errors import EXIT_INFRASTRUCTURE, EXIT_OK, EXIT_PACKAGE
 from engine.core.recipe import Fault
+from engine.core.snapshots import BuildrootReport
 
 RESULT_FORMAT = 1
 
@@ -116,7 +117,8 @@ class TaskOutcome:
     """The end of a task: either `failure` is set, or `result` is the value the hub would get.
 
     `workspace` is the directory that was kept (`engine run --keep`), else None. `notes` are sentences about
-    things that a person may want to know and that changed nothing (a link that was not collected).
+    things that a person may want to know and that changed nothing (a link that was not collected). `buildroot` is
+    None when the task has no root of a repo's packages.
     """
 
     format: int = RESULT_FORMAT
@@ -128,6 +130,7 @@ class TaskOutcome:
     started: float
     seconds: float = 0.0
     images: tuple[ImageUsed, ...] = ()
+    buildroot: BuildrootReport | None = None
     inputs: tuple[InputUsed, ...] = ()
     steps: tuple[StepRun, ...] = ()
     artifacts: tuple[ArtifactSet, ...] = ()

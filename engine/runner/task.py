@@ -14,6 +14,7 @@ from engine.core.manager import Cancelled, ContainerManager
 from engine.core.outcome import ArtifactSet, Failure, ImageUsed, InputUsed, LogFile, TaskOutcome
 from engine.core.plan import Plan, PlannedInput
 from engine.core.results import select
+from engine.core.snapshots import BuildrootReport
 from engine.core.spec import LABEL_TASK_ID, LABEL_WORKER_ID, ContainerHandle
 from engine.runner.ports import Closing, Delivery, InputSource, Progress, Silent, WorkspaceFiles
 from engine.runner.scrub import scrub
@@ -39,14 +40,16 @@ def run_task(
     progress: Progress | None = None,
     cancelled: Cancelled = never,
     keep: bool = False,
+    buildroot: BuildrootReport | None = None,
 ) -> TaskOutcome:
     """Run `plan` in `workspace` (claimed and empty) and hand the results to `delivery`.
 
     A failed task is an outcome with `failure`, not an exception. `Interrupted` when `cancelled` says stop,
     `BadInput` when an input that the user named is not there, `InfrastructureError` when the results cannot be
     delivered: in each case after everything was cleaned up. `keep` leaves workspace and root for a look.
+    `buildroot` says where the root comes from; it goes into the outcome.
     """
-    task = _Task(plan, manager, workspace, source, closing, progress or Silent(), cancelled)
+    task = _Task(plan, manager, workspace, source, closing, progress or Silent(), cancelled, buildroot)
     try:
         outcome = task.run(kept=workspace.path if keep else None)
         if cancelled():
@@ -69,12 +72,14 @@ class _Task:
         closing: Closing,
         progress: Progress,
         cancelled: Cancelled,
+        buildroot: BuildrootReport | None,
     ) -> None:
         self.plan, self.manager, self.workspace = plan, manager, workspace
         self.source, self.closing, self.progress, self.cancelled = source, closing, progress, cancelled
         self.steps = StepRunner(
             plan, manager=manager, workspace=workspace, closing=closing, progress=progress, cancelled=cancelled
         )
+        self.buildroot = buildroot
         self.images: list[ImageUsed] = []
         self.inputs: list[InputUsed] = []
         self.artifacts: tuple[ArtifactSet, ...] = ()
@@ -103,6 +108,7 @@ class _Task:
             started=round(started, 3),
             seconds=round(time.monotonic() - clock, 3),
             images=tuple(self.images),
+            buildroot=self.buildroot,
             inputs=tuple(self.inputs),
             steps=tuple(self.steps.runs),
             artifacts=self.artifacts if failure is None else (),
