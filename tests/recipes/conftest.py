@@ -1,0 +1,5 @@
+"""Fixtures: real podman."""
+
+from tests.podmanhost import podman_host
+
+__all__ = ["podman_host"]
