@@ -86,7 +86,7 @@ def rpm_row(db: Database, rpm: Rpm) -> dict[str, Any]:
 
 
 def package(db: Database, name: str) -> Package:
-    found = db.package(name)
+    found = db.find_package(name)
     return found or db.add("packages", Package(db.next_id("packages"), name))
 
 
@@ -96,7 +96,7 @@ def begin(db: Database, task: Task, data: dict[str, Any]) -> Build:
     if missing:
         msg = f"No {missing[0]} value for build"
         raise koji.GenericError(msg)
-    found = db.build("{name}-{version}-{release}".format(**data))
+    found = db.find_build("{name}-{version}-{release}".format(**data))
     now = db.clock.now()
     if found is not None:
         if found.state == BUILDING and found.task_id == task.id:
@@ -264,7 +264,7 @@ def add_finished(db: Database, files: list[Path], owner: int, *, copy: bool = Tr
     builds = []
     for source, members in groups.items():
         parts = koji.parse_NVR(source.removesuffix(".src.rpm").removesuffix(".nosrc.rpm"))
-        build = db.build(parts) or _finished(db, parts, owner)
+        build = db.find_build(parts) or _finished(db, parts, owner)
         top = Path(db.paths.build(parts))
         for file, header in members:
             rpm = _add_rpm(db, header, file, build)

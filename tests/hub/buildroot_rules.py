@@ -61,7 +61,7 @@ def row(db: Database, root: Buildroot) -> dict[str, Any]:
 
 
 def new(db: Database, host: Host, repo_id: int, arch: str, task: Task | None) -> Buildroot:
-    if not isinstance(arch, str) or not arch.replace("_", "").replace("-", "").isalnum():
+    if not arch.replace("_", "").replace("-", "").isalnum():
         msg = f"Invalid arch: {arch!r}"
         raise koji.GenericError(msg)
     if repo_id not in db.repos:
@@ -166,9 +166,7 @@ def _external(db: Database, entry: dict[str, Any]) -> Rpm:
         if not isinstance(entry[name], kinds):
             msg = f"Invalid type for {name}: {type(entry[name])}"
             raise koji.ParameterError(msg)
-    repo = db.external_repo(entry["location"], strict=True)
-    if repo is None:
-        raise AssertionError
+    repo = db.external_repo(entry["location"])
     names = ("name", "version", "release", "arch")
     for rpm in db.rpms.values():
         if rpm.external_repo_id == repo.id and all(getattr(rpm, n) == entry[n] for n in names):

@@ -25,12 +25,16 @@ class Caller:
     def user(self) -> User | None:
         return None if self.session is None else self.db.users[self.session.user_id]
 
-    def login(self) -> User:
-        """The logged-in user, or AuthError."""
-        if self.user is None:
+    def open_session(self) -> Session:
+        """The session of a logged-in caller, or AuthError."""
+        if self.session is None:
             msg = "Not logged-in"
             raise koji.AuthError(msg)
-        return self.user
+        return self.session
+
+    def login(self) -> User:
+        """The logged-in user, or AuthError."""
+        return self.db.users[self.open_session().user_id]
 
     def require(self, permission: str) -> User:
         """The logged-in user, who must have `permission` or be an admin."""

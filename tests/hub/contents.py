@@ -49,18 +49,13 @@ class Contents:
             self.db.users[user_id].usertype = HOST_USER
             host = Host(self.db.next_id("hosts"), user_id, name, arches, float(capacity))
             for each in channels:
-                channel = self.db.channel(each, strict=True)
-                if channel is not None:
-                    host.channels.add(channel.id)
+                host.channels.add(self.db.channel(each).id)
             return self.db.add("hosts", host).id
 
     def host(self, name: str) -> Host:
         """The host's row itself: `enabled`, `capacity`, `arches` may be set."""
         with self.db.lock:
-            found = self.db.host(name, strict=True)
-        if found is None:
-            raise AssertionError
-        return found
+            return self.db.host(name)
 
     # -- tags
 
@@ -98,9 +93,9 @@ class Contents:
     def add_package(self, tag: str, package: str, owner: str = "admin") -> None:
         """List a package in a tag, so that its builds may be tagged."""
         with self.db.lock:
-            user = self.db.user(owner, strict=True)
+            user = self.db.user(owner)
             entry = build_rules.package(self.db, package)
-            self._tag(tag).packages[entry.id] = user.id if user else 0
+            self._tag(tag).packages[entry.id] = user.id
 
     def add_external_repo(
         self,
@@ -176,8 +171,8 @@ class Contents:
 
     def _import(self, files: list[Path], tag: str | None, owner: str, *, copy: bool) -> list[int]:
         with self.db.lock:
-            user = self.db.user(owner, strict=True)
-            user_id = user.id if user else 0
+            user = self.db.user(owner)
+            user_id = user.id
             builds = build_rules.add_finished(self.db, files, user_id, copy=copy)
             for build in builds if tag is not None else []:
                 found = self._tag(tag or "")
@@ -187,10 +182,7 @@ class Contents:
             return [build.id for build in builds]
 
     def _tag(self, name: str) -> Tag:
-        found = self.db.tag(name, strict=True)
-        if found is None:
-            raise AssertionError
-        return found
+        return self.db.tag(name)
 
 
 def _rpm_files(source: Path | Iterable[Path]) -> list[Path]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import koji
 from attrs import define, field
@@ -18,7 +18,22 @@ from . import records as r
 from .clock import Clock
 from .settings import Settings
 
-__all__ = ["Database"]
+__all__ = ["Database", "Key"]
+
+#: how a client names a row
+Key = int | str | dict[str, Any]
+
+
+class _HasId(Protocol):
+    id: int
+
+
+class _HasName(Protocol):
+    name: str
+
+
+_Row = TypeVar("_Row", bound=_HasId)
+_Named = TypeVar("_Named", bound=_HasName)
 
 
 def _paths(database: Database) -> koji.PathInfo:
@@ -88,59 +103,88 @@ class Database:
                 return event.ts
         return None
 
-    def add(self, table: str, record: Any) -> Any:
+    def add(self, table: str, record: _Row) -> _Row:
         getattr(self, table)[record.id] = record
         self.touch()
         return record
 
-    # -- look-ups; a miss is None unless strict
+    # -- look-ups by id, name or a dict with either: find_* may be None, the others raise
 
-    def user(self, key: int | str, *, strict: bool = False) -> r.User | None:
-        return self._find(self.users, key, "No such user: %r", strict=strict)
+    def find_user(self, key: Key) -> r.User | None:
+        return _find(self.users, key)
 
-    def channel(self, key: int | str, *, strict: bool = False) -> r.Channel | None:
-        return self._find(self.channels, key, "Invalid type for channelInfo: %r", strict=strict)
+    def user(self, key: Key) -> r.User:
+        return _need(self.users, key, "No such user: %r")
 
-    def host(self, key: int | str, *, strict: bool = False) -> r.Host | None:
-        return self._find(self.hosts, key, "Invalid hostInfo: %r", strict=strict)
+    def find_channel(self, key: Key) -> r.Channel | None:
+        return _find(self.channels, key)
+
+    def channel(self, key: Key) -> r.Channel:
+        return _need(self.channels, key, "No such channel: %r")
+
+    def find_host(self, key: Key) -> r.Host | None:
+        return _find(self.hosts, key)
+
+    def host(self, key: Key) -> r.Host:
+        return _need(self.hosts, key, "Invalid hostInfo: %r")
 
     def host_of_user(self, user_id: int) -> r.Host | None:
         return next((host for host in self.hosts.values() if host.user_id == user_id), None)
 
-    def tag(self, key: int | str | dict[str, Any], *, strict: bool = False) -> r.Tag | None:
-        return self._find(self.tags, key, "No such tagInfo: %r", strict=strict)
+    def find_tag(self, key: Key) -> r.Tag | None:
+        return _find(self.tags, key)
 
-    def target(self, key: int | str | dict[str, Any], *, strict: bool = False) -> r.Target | None:
-        return self._find(self.targets, key, "No such build target: %r", strict=strict)
+    def tag(self, key: Key) -> r.Tag:
+        return _need(self.tags, key, "No such tagInfo: %r")
 
-    def package(self, key: int | str, *, strict: bool = False) -> r.Package | None:
-        return self._find(self.packages, key, "No such package: %r", strict=strict)
+    def find_target(self, key: Key) -> r.Target | None:
+        return _find(self.targets, key)
 
-    def external_repo(self, key: int | str, *, strict: bool = False) -> r.ExternalRepo | None:
-        return self._find(self.external_repos, key, "No such repo: %r", strict=strict)
+    def target(self, key: Key) -> r.Target:
+        return _need(self.targets, key, "No such build target: %r")
 
-    def build(self, key: int | str | dict[str, Any], *, strict: bool = False) -> r.Build | None:
+    def find_package(self, key: Key) -> r.Package | None:
+        return _find(self.packages, key)
+
+    def package(self, key: Key) -> r.Package:
+        return _need(self.packages, key, "No such package: %r")
+
+    def external_repo(self, key: Key) -> r.ExternalRepo:
+        return _need(self.external_repos, key, "No such repo: %r")
+
+    def find_build(self, key: Key) -> r.Build | None:
+        """By id, name-version-release or a dict with id or with name, version and release."""
         if isinstance(key, dict):
             key = key["id"] if "id" in key else "{name}-{version}-{release}".format(**key)
-        found = self.builds.get(key) if isinstance(key, int) else None
-        if isinstance(key, str):
-            found = next((build for build in self.builds.values() if build.nvr == key), None)
-        if found is None and strict:
-            raise koji.GenericError("No such build: %r" % (key,))  # noqa: UP031 (the hub's own spelling)
+        if isinstance(key, int):
+            return self.builds.get(key)
+        return next((build for build in self.builds.values() if build.nvr == key), None)
+
+    def build(self, key: Key) -> r.Build:
+        found = self.find_build(key)
+        if found is None:
+            msg = f"No such build: {key!r}"
+            raise koji.GenericError(msg)
         return found
 
-    def task(self, task_id: int, *, missing: str = "No such task: %s") -> r.Task:
+    def task(self, task_id: int, *, missing: str = "No such task: {}") -> r.Task:
+        """`missing`: the fault's text, with {} for the id."""
         found = self.tasks.get(task_id)
         if found is None:
-            raise koji.GenericError(missing % task_id if "%" in missing else missing)
+            raise koji.GenericError(missing.format(task_id))
         return found
 
-    def _find(self, table: dict[int, Any], key: Any, missing: str, *, strict: bool) -> Any:
-        if isinstance(key, dict):
-            key = key.get("id", key.get("name"))
-        found = table.get(key) if isinstance(key, int) else None
-        if isinstance(key, str):
-            found = next((row for row in table.values() if row.name == key), None)
-        if found is None and strict:
-            raise koji.GenericError(missing % (key,))
-        return found
+
+def _find(table: dict[int, _Named], key: Key) -> _Named | None:
+    if isinstance(key, dict):
+        key = key["id"] if "id" in key else key["name"]
+    if isinstance(key, int):
+        return table.get(key)
+    return next((row for row in table.values() if row.name == key), None)
+
+
+def _need(table: dict[int, _Named], key: Key, missing: str) -> _Named:
+    found = _find(table, key)
+    if found is None:
+        raise koji.GenericError(missing % (key,))
+    return found

@@ -87,13 +87,16 @@ def _path(db: Database, rpm: Rpm) -> Path:
     build = db.builds[rpm.build_id]
     names = {"name": build.name, "version": build.version, "release": build.release}
     fields = {"name": rpm.name, "version": rpm.version, "release": rpm.release, "arch": rpm.arch}
-    return Path(db.paths.build(names)) / db.paths.rpm(fields)
+    return Path(db.paths.build(names), db.paths.rpm(fields))
+
+
+#: fields of a rpm in rpmlist.jsonl
+_LISTED: tuple[str, ...] = ("id", "name", "version", "release", "arch", "epoch", "payloadhash")
+_LISTED += ("size", "buildtime", "buildroot_id", "build_id")
 
 
 def _entry(rpm: Rpm) -> dict[str, object]:
-    fields = ("id", "name", "version", "release", "arch", "epoch", "payloadhash")
-    fields += ("size", "buildtime", "buildroot_id", "build_id")
-    return {name: getattr(rpm, name) for name in fields} | {"draft": False, "metadata_only": False}
+    return {name: getattr(rpm, name) for name in _LISTED} | {"draft": False, "metadata_only": False}
 
 
 def move_in(db: Database, repo: Repo, arch: str, uploadpath: str, files: list[str]) -> None:

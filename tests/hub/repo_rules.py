@@ -207,7 +207,7 @@ def check(db: Database, request_id: int) -> dict[str, Any]:
 
 def serve_queue(db: Database, owner: User | None = None) -> None:
     """Make a newRepo task for every active request without one; what kojira triggers on a real hub."""
-    owner = owner or db.user(db.settings.repo_owner) or next(iter(db.users.values()))
+    owner = owner or db.find_user(db.settings.repo_owner) or next(iter(db.users.values()))
     for request in db.repo_requests.values():
         if not request.active:
             continue
@@ -220,7 +220,7 @@ def serve_queue(db: Database, owner: User | None = None) -> None:
             db.touch()
             continue
         tag = db.tags[request.tag_id]
-        kwargs = {"opts": dict(request.opts)}
+        kwargs: dict[str, Any] = {"opts": dict(request.opts)}
         if request.at_event is not None:
             kwargs["event"] = request.at_event
         arglist = [{"id": tag.id, "name": tag.name}]

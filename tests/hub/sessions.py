@@ -54,7 +54,7 @@ def _new(db: Database, user_id: int, master: int | None = None) -> Session:
 
 def login(db: Database, name: str, password: str) -> Session:
     """A new session, or AuthError."""
-    user = db.user(name) if isinstance(name, str) else None
+    user = db.find_user(str(name))
     if user is None or user.password != password or user.status:
         msg = "invalid username or password"
         raise koji.AuthError(msg)
@@ -63,7 +63,7 @@ def login(db: Database, name: str, password: str) -> Session:
 
 def renew(db: Database, name: str, password: str, session: Session | None) -> Session:
     """The same session with a new key; its stored call number stays (that is the observed trap)."""
-    user = db.user(name)
+    user = db.find_user(name)
     if user is None or user.password != password:
         msg = "invalid username or password"
         raise koji.AuthError(msg)

@@ -140,16 +140,16 @@ class HubStandIn(Contents):
     def _sessions(self, who: int | str) -> list[Any]:
         if isinstance(who, int):
             return [self.db.sessions[who]]
-        user = self.db.user(who, strict=True)
-        return [each for each in self.db.sessions.values() if user and each.user_id == user.id]
+        user = self.db.user(who)
+        return [each for each in self.db.sessions.values() if each.user_id == user.id]
 
     # -- tasks
 
     def make_task(self, method: str, args: Sequence[Any] = (), *, owner: str = "admin", **opts: Any) -> int:
         """A new task's id. opts: arch, channel, priority, kwargs, parent, label, assign, weight."""
         with self.db.lock:
-            user = self.db.user(owner, strict=True)
-            return task_rules.make(self.db, user.id if user else 0, method, list(args), **opts).id
+            user = self.db.user(owner)
+            return task_rules.make(self.db, user.id, method, list(args), **opts).id
 
     def cancel(self, task_id: int) -> bool:
         """Cancel with all children; False when it had already ended."""
@@ -162,8 +162,7 @@ class HubStandIn(Contents):
 
     def assign(self, task_id: int, host: str, *, force: bool = False) -> bool:
         with self.db.lock:
-            found = self.db.host(host, strict=True)
-            return bool(found) and task_rules.assign(self.db, self.db.task(task_id), found, force=force)
+            return task_rules.assign(self.db, self.db.task(task_id), self.db.host(host), force=force)
 
     def run_scheduler(self) -> None:
         """One run now, whatever the interval."""
@@ -214,8 +213,8 @@ class HubStandIn(Contents):
     def session(self, user: str = "admin", password: str | None = None, **opts: Any) -> koji.ClientSession:
         """A logged-in client; the password defaults to the user's. opts as for koji.ClientSession."""
         with self.db.lock:
-            found = self.db.user(user, strict=True)
-        secret = password if password is not None else found.password if found else ""
+            found = self.db.user(user)
+        secret = password if password is not None else found.password
         options = {"max_retries": 0, "use_fast_upload": True} | opts
         client = koji.ClientSession(self.url, {"user": user, "password": secret} | options)
         client.login()

@@ -96,7 +96,7 @@ def make(db: Database, owner: int, method: str, arglist: list[Any], **opts: Any)
             if task.parent == parent.id and task.label == label:
                 return task
     args = koji.encode_args(*arglist, **(opts.get("kwargs") or {}))
-    host = db.host(opts["assign"], strict=True) if opts.get("assign") is not None else None
+    host = db.host(opts["assign"]) if opts.get("assign") is not None else None
     priority = opts.get("priority")
     if priority is None:
         priority = koji.PRIO_DEFAULT if parent is None else parent.priority - 1
@@ -121,15 +121,11 @@ def make(db: Database, owner: int, method: str, arglist: list[Any], **opts: Any)
 
 def _channel(db: Database, method: str, wanted: str | int | None, parent: Task | None) -> int:
     if wanted is not None:
-        channel = db.channel(wanted, strict=True)
-    elif parent is not None:
+        return db.channel(wanted).id
+    if parent is not None:
         return parent.channel_id
-    else:
-        channel = db.channel("createrepo") if method in _REPO_METHODS else None
-        channel = channel or db.channel("default", strict=True)
-    if channel is None:
-        raise AssertionError
-    return channel.id
+    special = db.find_channel("createrepo") if method in _REPO_METHODS else None
+    return (special or db.channel("default")).id
 
 
 # -- the host's side

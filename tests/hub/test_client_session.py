@@ -337,6 +337,31 @@ def test_silent_host_loses_its_tasks(hub: HubStandIn, builder: koji.ClientSessio
         builder.host.closeTask(task, value(None))
 
 
+def test_waiting_for_children(hub: HubStandIn, builder: koji.ClientSession) -> None:
+    parent = opened(hub, builder)
+    one, two = (builder.host.subtask("sleep", [0], parent, label=str(number)) for number in range(2))
+    assert builder.host.subtask("sleep", [5], parent, label="0") == one
+    builder.host.taskSetWait(parent, [one, two])
+    builder.host.taskSetWait(parent, [two])
+    builder.host.openTask(one)
+    builder.host.closeTask(one, value("first"))
+    assert builder.host.taskWait(parent) == [[], [two]]
+    (row,) = builder.host.getHostTasks()
+    assert (row["waiting"], row.get("alert")) == (True, None)
+    builder.host.openTask(two)
+    builder.host.failTask(two, dumps(Fault(1005, "second")))
+    (row,) = builder.host.getHostTasks()
+    assert row["alert"]
+    assert builder.host.taskWait(parent) == [[two], []]
+    assert builder.host.taskWait(parent) == [[], []]
+    with pytest.raises(koji.BuildError, match="second"):
+        builder.host.taskWaitResults(parent, None)
+    assert hub.task(parent)["waiting"]
+    results = dict(builder.host.taskWaitResults(parent, [one, two], canfail=[two]))
+    assert results == {one: "first", two: {"faultCode": 1005, "faultString": "second"}}
+    assert not hub.task(parent)["waiting"]
+
+
 def test_results_and_faults(hub: HubStandIn, builder: koji.ClientSession) -> None:
     closed, failed, canceled = (opened(hub, builder) for _ in range(3))
     builder.host.closeTask(closed, value({"rpms": ["a"], "size": 2**40, "none": None}))

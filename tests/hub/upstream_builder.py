@@ -17,7 +17,7 @@ import koji.daemon
 import koji.tasks
 
 
-class Manager(koji.daemon.TaskManager):
+class Manager(koji.daemon.TaskManager):  # type: ignore[misc]  # koji has no types
     """Without the look for mock's configuration files, which only a host with mock has."""
 
     def _scanLocalBuildroots(self) -> dict[int, object]:

@@ -17,7 +17,13 @@ class RootExports(Exports):
         self, userInfo: Any = None, strict: bool = False, krb_princs: bool = True, groups: bool = False
     ) -> dict[str, Any] | None:
         del krb_princs, groups
-        user = self._caller.user if userInfo is None else self._db.user(userInfo, strict=strict)
+        user = (
+            self._caller.user
+            if userInfo is None
+            else self._db.user(userInfo)
+            if strict
+            else self._db.find_user(userInfo)
+        )
         return None if user is None else self._user_row(user)
 
     def listUsers(self, userType: Any = None, queryOpts: dict[str, Any] | None = None, **more: Any) -> Any:
@@ -31,14 +37,14 @@ class RootExports(Exports):
 
     def getUserPerms(self, userID: Any = None, **more: Any) -> list[str]:
         del more
-        user = self._caller.user if userID is None else self._db.user(userID, strict=True)
+        user = self._caller.user if userID is None else self._db.user(userID)
         return [] if user is None else sorted(user.permissions)
 
     # -- hosts
 
     def getHost(self, hostInfo: Any, strict: bool = False, event: int | None = None) -> dict[str, Any] | None:
         del event
-        host = self._db.host(hostInfo, strict=strict)
+        host = self._db.host(hostInfo) if strict else self._db.find_host(hostInfo)
         return None if host is None else host_row(host)
 
     def listHosts(
@@ -51,7 +57,7 @@ class RootExports(Exports):
         queryOpts: dict[str, Any] | None = None,
     ) -> Any:
         wanted = {arches} if isinstance(arches, str) else set(arches or [])
-        channel = None if channelID is None else self._db.channel(channelID, strict=True)
+        channel = None if channelID is None else self._db.channel(channelID)
         rows = [
             host_row(host)
             for host in self._db.hosts.values()
@@ -65,8 +71,7 @@ class RootExports(Exports):
 
     def getLastHostUpdate(self, hostID: int, ts: bool = False) -> Any:
         del ts
-        host = self._db.host(hostID, strict=True)
-        return None if host is None else host.update_ts
+        return self._db.host(hostID).update_ts
 
     def listHostChannels(self, hostID: Any) -> list[dict[str, Any]]:
         return self.listChannels(hostID)
@@ -74,10 +79,12 @@ class RootExports(Exports):
     def addHost(self, hostname: str, arches: Any, krb_principal: Any = None, force: bool = False) -> int:
         del krb_principal, force
         self._caller.require("host")
-        if self._db.host(hostname) is not None:
+        if self._db.find_host(hostname) is not None:
             msg = f"host already exists: {hostname}"
             raise koji.GenericError(msg)
-        user = self._db.user(hostname) or self._db.add("users", User(self._db.next_id("users"), hostname, hostname))
+        user = self._db.find_user(hostname) or self._db.add(
+            "users", User(self._db.next_id("users"), hostname, hostname)
+        )
         user.usertype = HOST_USER
         text = arches if isinstance(arches, str) else " ".join(arches)
         host = Host(self._db.next_id("hosts"), user.id, hostname, text)
@@ -101,35 +108,29 @@ class RootExports(Exports):
     def addHostToChannel(self, hostname: Any, channel_name: str, create: bool = False, force: bool = False) -> None:
         del force
         host = self._host_for_change(hostname)
-        if create and self._db.channel(channel_name) is None:
+        if create and self._db.find_channel(channel_name) is None:
             self._db.add("channels", Channel(self._db.next_id("channels"), channel_name))
-        channel = self._db.channel(channel_name, strict=True)
-        if channel is not None:
-            host.channels.add(channel.id)
+        host.channels.add(self._db.channel(channel_name).id)
 
     def removeHostFromChannel(self, hostname: Any, channel_name: str) -> None:
         host = self._host_for_change(hostname)
-        channel = self._db.channel(channel_name, strict=True)
-        if channel is not None:
-            host.channels.discard(channel.id)
+        host.channels.discard(self._db.channel(channel_name).id)
 
     def _host_for_change(self, key: Any) -> Host:
         self._caller.require("host")
-        host = self._db.host(key, strict=True)
-        if host is None:
-            raise AssertionError
+        host = self._db.host(key)
         self._db.touch()
         return host
 
     # -- channels
 
     def getChannel(self, channelInfo: Any, strict: bool = False) -> dict[str, Any] | None:
-        channel = self._db.channel(channelInfo, strict=strict)
+        channel = self._db.channel(channelInfo) if strict else self._db.find_channel(channelInfo)
         return None if channel is None else self._channel_row(channel)
 
     def listChannels(self, hostID: Any = None, event: int | None = None, **more: Any) -> list[dict[str, Any]]:
         del event, more
-        host = None if hostID is None else self._db.host(hostID, strict=True)
+        host = None if hostID is None else self._db.host(hostID)
         return [
             self._channel_row(channel)
             for channel in self._db.channels.values()

@@ -14,7 +14,7 @@ from .queries import page
 
 class RootExports(Exports):
     def getBuild(self, buildInfo: Any, strict: bool = False) -> dict[str, Any] | None:
-        build = self._db.build(buildInfo, strict=strict)
+        build = self._db.build(buildInfo) if strict else self._db.find_build(buildInfo)
         return None if build is None else build_rules.full_row(self._db, build)
 
     def listBuilds(
@@ -26,8 +26,8 @@ class RootExports(Exports):
         **more: Any,
     ) -> Any:
         state = more.get("state")
-        package = None if packageID is None else self._db.package(packageID, strict=True)
-        user = None if userID is None else self._db.user(userID, strict=True)
+        package = None if packageID is None else self._db.package(packageID)
+        user = None if userID is None else self._db.user(userID)
         rows = []
         for build in self._db.builds.values():
             wanted = (
@@ -42,18 +42,18 @@ class RootExports(Exports):
 
     def getPackage(self, info: Any, strict: bool = False, create: bool = False) -> dict[str, Any] | None:
         del create
-        package = self._db.package(info, strict=strict)
+        package = self._db.package(info) if strict else self._db.find_package(info)
         return None if package is None else {"id": package.id, "name": package.name}
 
     def getPackageID(self, name: str, strict: bool = False) -> int | None:
-        package = self._db.package(name, strict=strict)
+        package = self._db.package(name) if strict else self._db.find_package(name)
         return None if package is None else package.id
 
     def listPackages(
         self, tagID: Any = None, userID: Any = None, pkgID: Any = None, **more: Any
     ) -> list[dict[str, Any]]:
         del more
-        user = None if userID is None else self._db.user(userID, strict=True)
+        user = None if userID is None else self._db.user(userID)
         if tagID is None and user is None:
             every = self._db.packages.values()
             return [{"package_id": each.id, "package_name": each.name} for each in every]
@@ -72,17 +72,17 @@ class RootExports(Exports):
 
     def getAverageBuildDuration(self, package: Any, age: int | None = None) -> float | None:
         del age
-        found = self._db.package(package)
+        found = self._db.find_package(package)
         return None if found is None else build_rules.average_duration(self._db, found.name)
 
     def getMavenBuild(self, buildInfo: Any, strict: bool = False) -> None:
-        self._db.build(buildInfo, strict=strict)
+        self._db.build(buildInfo) if strict else self._db.find_build(buildInfo)
 
     def getWinBuild(self, buildInfo: Any, strict: bool = False) -> None:
-        self._db.build(buildInfo, strict=strict)
+        self._db.build(buildInfo) if strict else self._db.find_build(buildInfo)
 
     def getImageBuild(self, buildInfo: Any, strict: bool = False) -> None:
-        self._db.build(buildInfo, strict=strict)
+        self._db.build(buildInfo) if strict else self._db.find_build(buildInfo)
 
     def mavenEnabled(self) -> bool:
         return False
@@ -91,14 +91,14 @@ class RootExports(Exports):
         return False
 
     def getBuildType(self, buildInfo: Any, strict: bool = False) -> dict[str, Any]:
-        self._db.build(buildInfo, strict=strict)
+        self._db.build(buildInfo) if strict else self._db.find_build(buildInfo)
         return {"rpm": None}
 
     def listArchives(self, buildID: int | None = None, **more: Any) -> list[Any]:
         """No archives here: maven, win and image builds are not part of the stand-in."""
         del more
         if buildID is not None:
-            self._db.build(buildID, strict=True)
+            self._db.build(buildID)
         return []
 
     def getChangelogEntries(self, *args: Any, **opts: Any) -> list[Any]:
@@ -106,7 +106,7 @@ class RootExports(Exports):
         return []
 
     def getBuildLogs(self, build: Any) -> list[Any]:
-        self._db.build(build, strict=True)
+        self._db.build(build)
         return []
 
     # -- rpms
@@ -245,7 +245,4 @@ class RootExports(Exports):
         return page(rows, queryOpts)
 
     def _tag_of(self, tag: Any) -> Tag:
-        found = self._db.tag(tag, strict=True)
-        if found is None:
-            raise AssertionError
-        return found
+        return self._db.tag(tag)

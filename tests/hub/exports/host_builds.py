@@ -8,7 +8,6 @@ import koji
 
 from .. import build_rules, buildroot_rules, repo_files, repo_rules, tag_rules, task_rules
 from ..caller import Exports
-from ..records import Build
 
 
 class HostExports(Exports):
@@ -52,13 +51,13 @@ class HostExports(Exports):
         logs: dict[str, list[str]] | None = None,
     ) -> dict[str, Any]:
         task_rules.owned(self._db, task_id, self._host)
-        build = self._build(build_id)
+        build = self._db.build(build_id)
         build_rules.complete(self._db, build, srpm, rpms, brmap or {}, logs or {})
         return build_rules.full_row(self._db, build)
 
     def failBuild(self, task_id: int, build_id: int) -> None:
         task_rules.owned(self._db, task_id, self._host)
-        build_rules.fail(self._db, self._build(build_id))
+        build_rules.fail(self._db, self._db.build(build_id))
 
     def moveBuildToScratch(
         self, task_id: int, srpm: str, rpms: list[str], logs: dict[str, list[str]] | None = None
@@ -66,19 +65,11 @@ class HostExports(Exports):
         task = task_rules.owned(self._db, task_id, self._host)
         build_rules.to_scratch(self._db, task, srpm, rpms, logs or {})
 
-    def _build(self, build_id: int) -> Build:
-        build = self._db.build(build_id, strict=True)
-        if build is None:
-            raise AssertionError
-        return build
-
     # -- tags
 
     def tagBuild(self, task_id: int, tag: Any, build: Any, force: bool = False, fromtag: Any = None) -> None:
         task = task_rules.owned(self._db, task_id, self._host)
-        target, found = self._db.tag(tag, strict=True), self._db.build(build, strict=True)
-        if target is None or found is None:
-            raise AssertionError
+        target, found = self._db.tag(tag), self._db.build(build)
         if found.state != build_rules.COMPLETE:
             msg = f"{found.nvr} is not complete"
             raise koji.TagError(msg)
@@ -87,8 +78,8 @@ class HostExports(Exports):
             msg = f"Package {found.name} is not in the list for {target.name} or is blocked"
             raise koji.TagError(msg)
         tag_rules.add_build(self._db, target, found, task.owner)
-        source = None if fromtag is None else self._db.tag(fromtag, strict=True)
-        if source is not None:
+        if fromtag is not None:
+            source = self._db.tag(fromtag)
             source.builds = [entry for entry in source.builds if entry[1] != found.id]
 
     def tagNotification(
@@ -134,9 +125,7 @@ class HostExports(Exports):
     ) -> list[int]:
         if task_id is not None:
             task_rules.owned(self._db, task_id, self._host)
-        found = self._db.tag(tag, strict=True)
-        if found is None:
-            raise AssertionError
+        found = self._db.tag(tag)
         repo = repo_rules.init(self._db, found, task_id=task_id, event=event, opts=opts, user_id=self._host.user_id)
         return [repo.id, repo.create_event]
 

@@ -8,6 +8,7 @@ import koji
 
 from .. import scheduler, task_rules
 from ..caller import Exports
+from ..records import Task
 from ..task_rules import CLOSED, FAILED
 
 
@@ -97,5 +98,5 @@ class HostExports(Exports):
         task_rules.stop_waiting(self._db, self._db.task(parent))
         return results
 
-    def _owned(self, task_id: int) -> task_rules.Task:
+    def _owned(self, task_id: int) -> Task:
         return task_rules.owned(self._db, task_id, self._host)

@@ -42,39 +42,30 @@ class RootExports(Exports):
         raise koji.AuthError(msg)
 
     def logout(self, session_id: int | None = None) -> None:
-        self._caller.login()
-        session = self._caller.session
+        session = self._caller.open_session()
         if session_id is not None:
-            session = self._db.sessions.get(session_id)
-            if session is None or session.user_id != self._caller.login().id:
+            other = self._db.sessions.get(session_id)
+            if other is None or other.user_id != session.user_id:
                 msg = "only admins or owner may logout other session"
                 raise koji.ActionNotAllowed(msg)
-        if session is not None:
-            sessions.close(self._db, session)
+            session = other
+        sessions.close(self._db, session)
 
     def logoutChild(self, session_id: int) -> None:
-        self._caller.login()
+        mine = self._caller.open_session()
         child = self._db.sessions.get(session_id)
-        mine = self._caller.session
-        if child is not None and mine is not None and child.master == mine.id:
+        if child is not None and child.master == mine.id:
             sessions.close(self._db, child)
 
     def subsession(self) -> dict[str, Any]:
-        self._caller.login()
-        if self._caller.session is None:
-            raise AssertionError
-        return _handed_out(sessions.subsession(self._db, self._caller.session))
+        return _handed_out(sessions.subsession(self._db, self._caller.open_session()))
 
     def exclusiveSession(self, force: bool = False) -> None:
-        self._caller.login()
-        if self._caller.session is not None:
-            sessions.take_lock(self._db, self._caller.session, force=force)
+        sessions.take_lock(self._db, self._caller.open_session(), force=force)
 
     def sharedSession(self) -> None:
-        self._caller.login()
-        if self._caller.session is not None:
-            self._caller.session.exclusive = False
-            self._db.touch()
+        self._caller.open_session().exclusive = False
+        self._db.touch()
 
     def getSessionInfo(self, details: bool = False, user_id: int | None = None) -> dict[str, Any] | None:
         del details, user_id

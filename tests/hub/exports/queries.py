@@ -38,8 +38,9 @@ def _holds(row: dict[str, Any], clause: list[Any]) -> bool:
         "IN": isinstance(wanted, list) and have in wanted,
     }
     if operator in answers:
-        return answers[operator]
+        return bool(answers[operator])
     if operator in {"<", "<=", ">", ">="} and have is not None:
-        return {"<": have < wanted, "<=": have <= wanted, ">": have > wanted, ">=": have >= wanted}[operator]
+        ordered = {"<": have < wanted, "<=": have <= wanted, ">": have > wanted, ">=": have >= wanted}
+        return bool(ordered[operator])
     msg = f"Invalid operator: {operator}"
     raise koji.ParameterError(msg)

@@ -42,9 +42,7 @@ class RootExports(Exports):
         min_event: int | None = None,
     ) -> dict[str, Any] | None:
         del event
-        found = self._db.tag(tag, strict=True)
-        if found is None:
-            raise AssertionError
+        found = self._db.tag(tag)
         repo = repo_rules.newest(
             self._db, found, state=READY if state is None else state, dist=dist, min_event=min_event
         )
@@ -76,9 +74,7 @@ class RepoExports(Exports):
         force: bool = False,
     ) -> dict[str, Any]:
         user = self._caller.login()
-        found = self._db.tag(tag, strict=True)
-        if found is None:
-            raise AssertionError
+        found = self._db.tag(tag)
         return repo_rules.ask(
             self._db,
             user,
@@ -108,6 +104,6 @@ class RepoExports(Exports):
         self, tag: Any, min_event: int | None = None, at_event: int | None = None, opts: Any = None
     ) -> dict[str, Any] | None:
         del at_event, opts
-        found = self._db.tag(tag, strict=True)
-        repo = None if found is None else repo_rules.newest(self._db, found, min_event=min_event)
+        found = self._db.tag(tag)
+        repo = repo_rules.newest(self._db, found, min_event=min_event)
         return None if repo is None else repo_rules.row(self._db, repo)

@@ -17,7 +17,7 @@ class RootExports(Exports):
         self, tagInfo: Any, strict: bool = False, event: int | None = None, blocked: bool = False
     ) -> dict[str, Any] | None:
         del blocked
-        tag = self._db.tag(tagInfo, strict=strict)
+        tag = self._db.tag(tagInfo) if strict else self._db.find_tag(tagInfo)
         return None if tag is None else tag_rules.row(tag, event)
 
     def getBuildConfig(self, tag: Any, event: int | None = None) -> dict[str, Any]:
@@ -34,8 +34,8 @@ class RootExports(Exports):
         del package, perms, pattern
         tags = list(self._db.tags.values())
         if build is not None:
-            found = self._db.build(build, strict=True)
-            tags = [tag for tag in tags if found and any(found.id == each for _at, each in tag.builds)]
+            found = self._db.build(build)
+            tags = [tag for tag in tags if any(found.id == each for _at, each in tag.builds)]
         rows = [tag_rules.row(tag) for tag in tags]
         return page([{name: row[name] for name in row if name != "extra"} for row in rows], queryOpts)
 
@@ -109,7 +109,7 @@ class RootExports(Exports):
 
     def createTag(self, name: str, parent: Any = None, arches: str | None = None, **more: Any) -> int:
         user = self._caller.require("admin")
-        if self._db.tag(name) is not None:
+        if self._db.find_tag(name) is not None:
             msg = f"A tag with the name '{name}' already exists"
             raise koji.GenericError(msg)
         parents = () if parent is None else (self._tag(parent).id,)
@@ -129,7 +129,7 @@ class RootExports(Exports):
     def packageListAdd(self, taginfo: Any, pkginfo: str, owner: Any = None, **more: Any) -> None:
         del more
         user = self._caller.require("admin")
-        listed = user if owner is None else self._db.user(owner, strict=True) or user
+        listed = user if owner is None else self._db.user(owner)
         package = build_rules.package(self._db, pkginfo)
         self._tag(taginfo).packages[package.id] = listed.id
         self._db.touch()
@@ -138,7 +138,7 @@ class RootExports(Exports):
 
     def getBuildTarget(self, info: Any, event: int | None = None, strict: bool = False) -> dict[str, Any] | None:
         del event
-        target = self._db.target(info, strict=strict)
+        target = self._db.target(info) if strict else self._db.find_target(info)
         return None if target is None else self._target_row(target)
 
     def getBuildTargets(
@@ -191,7 +191,7 @@ class RootExports(Exports):
     ) -> list[dict[str, Any]]:
         tags = list(self._db.tags.values()) if tag_info is None else [self._tag(tag_info)]
         rows = [row for tag in tags for row in tag_rules.external_repos(self._db, tag, event)]
-        wanted = None if repo_info is None else self._db.external_repo(repo_info, strict=True)
+        wanted = None if repo_info is None else self._db.external_repo(repo_info)
         return [row for row in rows if wanted is None or row["external_repo_id"] == wanted.id]
 
     def listExternalRepos(self, info: Any = None, url: str | None = None, **more: Any) -> Any:
@@ -218,9 +218,7 @@ class RootExports(Exports):
         arches: str | None = None,
     ) -> None:
         user = self._caller.require("admin")
-        tag, repo = self._tag(tag_info), self._db.external_repo(repo_info, strict=True)
-        if repo is None:
-            raise AssertionError
+        tag, repo = self._tag(tag_info), self._db.external_repo(repo_info)
         entry = {"external_repo_id": repo.id, "priority": priority, "merge_mode": merge_mode}
         entry["arches"] = arches
         externals = (*tag_rules.config_at(tag).externals, entry)
@@ -250,7 +248,4 @@ class RootExports(Exports):
         return tag_rules.first_change(self._db, self._tag(tag), after)
 
     def _tag(self, tag: Any) -> Tag:
-        found = self._db.tag(tag, strict=True)
-        if found is None:
-            raise AssertionError
-        return found
+        return self._db.tag(tag)

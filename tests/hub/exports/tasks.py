@@ -69,9 +69,9 @@ class RootExports(Exports):
     def _matches(self, task: Task, name: str, wanted: Any) -> bool:
         if name in {"createdBefore", "createdAfter"}:
             before = name == "createdBefore"
-            return (task.create_ts <= wanted) if before else (task.create_ts >= wanted)
-        have = getattr(task, name, None) if name != "not_state" else task.state
-        return have in wanted if isinstance(wanted, list) else have == wanted
+            return bool(task.create_ts <= wanted if before else task.create_ts >= wanted)
+        have = getattr(task, name, None)
+        return bool(have in wanted if isinstance(wanted, list) else have == wanted)
 
     def _row(self, task: Task, *, request: bool = False) -> dict[str, Any]:
         row = task_rules.as_row(task)
@@ -184,9 +184,7 @@ class RootExports(Exports):
     def assignTask(self, task_id: int, host: str, force: bool = False, override: bool = False) -> bool:
         del override
         self._caller.require("admin")
-        target = self._db.host(host, strict=True)
-        if target is None:
-            raise AssertionError
+        target = self._db.host(host)
         return task_rules.assign(self._db, self._db.task(task_id), target, force=force)
 
     def setTaskPriority(self, task_id: int, priority: int, recurse: bool = True) -> None:
