@@ -66,6 +66,7 @@ def main(job):
     if base.transaction:
         display = Display()
         _run(base, display)
+    base.close()  # else the rpmdb stays open, and finish cannot close it for good
     found = in_rpmdb(ROOT)
     if found != set(wanted):
         raise ToolError(SET, "the root does not hold the resolved set: " + _difference(found, set(wanted)))
@@ -126,10 +127,12 @@ def _full(path):
 def in_rpmdb(root):
     """NEVRAs of the real rpmdb."""
     found = set()
-    for header in rpm.TransactionSet(root).dbMatch():
+    ts = rpm.TransactionSet(root)
+    for header in ts.dbMatch():
         if header["name"] not in NOT_COUNTED:
             fields = {key: header[key] for key in ("name", "version", "release", "arch")}
             found.add(nevra({**fields, "epoch": header["epoch"] or 0}))
+    ts.closeDB()
     return found
 
 
