@@ -6,8 +6,8 @@ import os
 import platform
 import socket
 import zlib
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import attrs
 from attrs import frozen
@@ -17,9 +17,10 @@ from engine.adapters.inputs import LocalFiles
 from engine.adapters.recipes import RecipeDirectory
 from engine.adapters.workspace import TaskDirectory, Workdir
 from engine.buildroot import Prepared, SnapshotImages, prepare
+from engine.cli.progress import NotesOnly
 from engine.core.closing import RecipeClosing
-from engine.core.errors import BadInput, EngineError, Problem
-from engine.core.facts import HostFacts, PackageRepo, Settings
+from engine.core.errors import BadInput, EngineError, InfrastructureError, Problem, TaskFailed
+from engine.core.facts import Facts, HostFacts, PackageRepo, Settings, TaskRequest
 from engine.core.local import LocalCall, local_task
 from engine.core.manager import Cancelled, ContainerManager
 from engine.core.outcome import TaskOutcome
@@ -28,7 +29,7 @@ from engine.core.recipe import Recipe
 from engine.core.render import closing_variables, probe_paths, render
 from engine.runner import run_task
 from engine.runner.leftovers import remove_task
-from engine.runner.ports import Delivery, Progress
+from engine.runner.ports import Delivery
 from engine.runner.task import never
 
 
@@ -84,8 +85,28 @@ def package_repos(words: Sequence[str]) -> tuple[PackageRepo, ...]:
     return tuple(repos)
 
 
-def quiet(_text: str) -> None:
-    """Nobody is told."""
+class RootLog:
+    """Tells of the making of a root: to the person, and in a log that the installing steps go on with."""
+
+    NAME = "root.log"
+
+    def __init__(self, directory: TaskDirectory, shown: NotesOnly, limit: int) -> None:
+        self.directory, self.shown, self.limit = directory, shown, limit
+        self.names: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.shown.phase(text)
+        self._write(f"{text}\n".encode())
+
+    def output(self, data: bytes) -> None:
+        self.shown.background(data)
+        self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        if not self.names:
+            self.directory.prepare(["logs"])
+            self.names.append(self.NAME)
+        self.directory.log(self.NAME, self.limit).write(data)
 
 
 @frozen(kw_only=True)
@@ -96,15 +117,14 @@ class LocalRuns:
     settings: Settings
     workdir: Workdir
     manager: ContainerManager
-    images: SnapshotImages | None = None
-    note: Callable[[str], None] = quiet
+    images: SnapshotImages
 
     def run(
         self,
         call: LocalCall,
         *,
         delivery: Callable[[Plan], Delivery],
-        progress: Callable[[Plan], Progress],
+        display: Callable[[Plan], NotesOnly],
         cancelled: Cancelled = never,
         keep: bool = False,
     ) -> TaskOutcome:
@@ -113,53 +133,69 @@ class LocalRuns:
         where = str(self.recipes.path(call.method))
         check_inputs(call.inputs)
         directory = self.workdir.claim()
-        with ExitStack() as stack:
-            return self._run(recipe, where, call, directory, stack, delivery, progress, cancelled, keep)
-
-    def _run(
-        self,
-        recipe: Recipe,
-        where: str,
-        call: LocalCall,
-        directory: TaskDirectory,
-        stack: ExitStack,
-        delivery: Callable[[Plan], Delivery],
-        progress: Callable[[Plan], Progress],
-        cancelled: Cancelled,
-        keep: bool,
-    ) -> TaskOutcome:
-        try:
+        with self._unless_run(directory):
             request, facts = local_task(
                 recipe, call, settings=self.settings, host=this_host(), task_id=directory.task_id
             )
             if recipe.probes:
                 facts = attrs.evolve(facts, probes=probes.answers(probe_paths(recipe, request, facts)))
-            root = Prepared(facts, self.manager)
-            if self.images is not None:
-                root = prepare(recipe, request, facts, self.manager, self.images, note=self.note, cancelled=cancelled)
-            stack.enter_context(root)
-            facts = root.facts
+            # What is refused shall not make a root first; and its steps are what there is to show.
             plan = render(recipe, request, facts, where=where)
-            closing = RecipeClosing(recipe, closing_variables(recipe, request, facts), where)
-            stores, shows = delivery(plan), progress(plan)
+            shown = display(plan)
+            log = RootLog(directory, shown, plan.log_bytes)
+            root, refused = self._root(recipe, request, facts, log, cancelled)
+        with root:
+            with self._unless_run(directory):
+                facts = root.facts
+                if refused is None:
+                    plan = shown.plan = render(recipe, request, facts, where=where)
+                closing = RecipeClosing(recipe, closing_variables(recipe, request, facts), where)
+            outcome = run_task(
+                plan,
+                manager=root.manager,
+                workspace=directory,
+                source=LocalFiles(),
+                closing=closing,
+                delivery=delivery(plan),
+                progress=shown,
+                cancelled=cancelled,
+                keep=keep,
+                buildroot=root.report,
+                earlier_logs=log.names,
+                refused=refused,
+            )
+            if outcome.failure is None:
+                root.succeeded()
+        return outcome
+
+    @staticmethod
+    @contextmanager
+    def _unless_run(directory: TaskDirectory) -> Iterator[None]:
+        """What goes wrong before the runner has the directory in its care must remove it."""
+        try:
+            yield
         except BaseException:
             directory.remove()
             raise
-        outcome = run_task(
-            plan,
-            manager=root.manager,
-            workspace=directory,
-            source=LocalFiles(),
-            closing=closing,
-            delivery=stores,
-            progress=shows,
-            cancelled=cancelled,
-            keep=keep,
-            buildroot=root.report,
-        )
-        if outcome.failure is None:
-            root.succeeded()
-        return outcome
+
+    def _root(
+        self, recipe: Recipe, request: TaskRequest, facts: Facts, log: RootLog, cancelled: Cancelled
+    ) -> tuple[Prepared, EngineError | None]:
+        """The task's root; or why there is none, which is then the task's failure."""
+        try:
+            root = prepare(
+                recipe,
+                request,
+                facts,
+                self.manager,
+                self.images,
+                note=log.note,
+                output=log.output,
+                cancelled=cancelled,
+            )
+        except (TaskFailed, InfrastructureError) as error:
+            return Prepared(facts, self.manager), error
+        return root, None
 
     def clear_abandoned(self) -> list[int]:
         """Remove what runs left that were killed; their numbers."""

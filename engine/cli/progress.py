@@ -23,10 +23,10 @@ SILENCE = 30.0
 def make_progress(plan: Plan, stream: TextIO, *, quiet: bool) -> NotesOnly:
     """The progress that suits `stream`."""
     if quiet:
-        return NotesOnly(stream)
+        return NotesOnly(plan, stream)
     if stream.isatty():
         return TerminalProgress(plan, stream)
-    return PlainProgress(stream)
+    return PlainProgress(plan, stream)
 
 
 def seconds_words(seconds: float) -> str:
@@ -58,12 +58,16 @@ def end_words(run: StepRun) -> str:
 
 
 class NotesOnly:
-    """Nothing but notes. An `engine.runner.ports.Progress`, to be closed."""
+    """Nothing but notes. An `engine.runner.ports.Progress`, to be closed. `plan` may become a better one."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
+    def __init__(self, plan: Plan, stream: TextIO) -> None:
+        self.plan, self.stream = plan, stream
 
     def phase(self, text: str) -> None: ...
+
+    def background(self, data: bytes) -> None:
+        """Output of something other than a step."""
+
     def step_started(self, step: PlannedStep, number: int, total: int, round_: int) -> None: ...
     def output(self, step: PlannedStep, data: bytes) -> None: ...
     def step_ended(self, step: PlannedStep, run: StepRun) -> None: ...
@@ -78,8 +82,8 @@ class NotesOnly:
 class PlainProgress(NotesOnly):
     """A line for each event."""
 
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
+    def __init__(self, plan: Plan, stream: TextIO) -> None:
+        super().__init__(plan, stream)
         self._title = ""
         self._said = 0.0
 
@@ -111,11 +115,10 @@ class TerminalProgress(NotesOnly):
     """A block of steps that is redrawn a few times a second; it stays on the screen when all is done."""
 
     def __init__(self, plan: Plan, stream: TextIO) -> None:
-        super().__init__(stream)
+        super().__init__(plan, stream)
         from rich.console import Console
         from rich.live import Live
 
-        self._plan = plan
         self._lock = threading.Lock()
         self._runs: dict[str, StepRun] = {}
         self._running: tuple[str, int, float] | None = None
@@ -129,7 +132,11 @@ class TerminalProgress(NotesOnly):
 
     def phase(self, text: str) -> None:
         with self._lock:
-            self._phase = text
+            self._phase, self._tail = text, b""
+
+    def background(self, data: bytes) -> None:
+        with self._lock:
+            self._tail = (self._tail + data[-KEEP:])[-KEEP:]
 
     def step_started(self, step: PlannedStep, number: int, total: int, round_: int) -> None:
         with self._lock:
@@ -143,7 +150,7 @@ class TerminalProgress(NotesOnly):
 
     def step_ended(self, step: PlannedStep, run: StepRun) -> None:
         with self._lock:
-            self._runs[step.name], self._running = run, None
+            self._runs[step.name], self._running, self._tail = run, None, b""
 
     def note(self, text: str) -> None:
         from rich.text import Text
@@ -153,7 +160,7 @@ class TerminalProgress(NotesOnly):
     def close(self) -> None:
         """Draw the block for the last time."""
         with self._lock:
-            self._phase = ""
+            self._phase, self._tail = "", b""
         self._live.stop()
 
     def _block(self) -> Any:
@@ -165,16 +172,17 @@ class TerminalProgress(NotesOnly):
             table.add_column(no_wrap=True)
             table.add_column(no_wrap=True)
             table.add_column(no_wrap=True, overflow="ellipsis")
-            for step in self._plan.steps:
-                table.add_row(*self._row(step))
-            below = ""
-            if self._running is not None:
-                below = last_line(self._tail.decode(errors="replace"))
-            elif self._phase:
-                below = clean(self._phase) + " …"
-            if below:
-                table.add_row("", "", Text(below, style="dim"))
+            for step in self.plan.steps:
+                if not step.standby or self._known(step):
+                    table.add_row(*self._row(step))
+            below = [clean(self._phase) + " …"] if self._phase else []
+            below.append(last_line(self._tail.decode(errors="replace")))
+            for line in filter(None, below):
+                table.add_row("", "", Text(line, style="dim"))
             return table
+
+    def _known(self, step: PlannedStep) -> bool:
+        return step.name in self._runs or (self._running is not None and self._running[0] == step.name)
 
     def _row(self, step: PlannedStep) -> tuple[Any, ...]:
         from rich.text import Text

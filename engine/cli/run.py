@@ -16,6 +16,7 @@ import click
 
 if TYPE_CHECKING:
     from engine.cli.local import LocalRuns
+    from engine.cli.progress import NotesOnly
     from engine.core.local import LocalCall
     from engine.core.outcome import TaskOutcome
     from engine.core.plan import Plan
@@ -67,7 +68,7 @@ def run(
     from engine.adapters.recipes import RecipeDirectory, search_paths
     from engine.adapters.results_dir import ResultsDirectory
     from engine.adapters.workspace import Workdir
-    from engine.buildroot import PodmanSnapshotImages
+    from engine.buildroot import PodmanSnapshotImages, upkeep
     from engine.cli.local import LocalRuns, absolute, check_inputs, local_settings, package_repos
     from engine.core.local import LocalCall
     from engine.core.params_text import params_from_text
@@ -94,11 +95,12 @@ def run(
     command = keep_command(click.get_current_context(), given)
     with stop_signals() as stopped, PodmanManager(podman) as manager:
         images = PodmanSnapshotImages(manager.service)
-        note = _quiet if quiet else _say
-        runs = LocalRuns(recipes=directory, settings=settings, workdir=place, manager=manager, images=images, note=note)
+        runs = LocalRuns(recipes=directory, settings=settings, workdir=place, manager=manager, images=images)
         for number in runs.clear_abandoned():
             click.echo(f"removed what a killed run left: task {number}", err=True)
         outcome = _run(runs, call, results, force=force, keep=keep, quiet=quiet, command=command, stopped=stopped)
+        if recipe.buildroot is not None:
+            upkeep(settings, images)
     if form == "json":
         click.echo(json.dumps(outcome.data(), indent=2))
     else:
@@ -107,13 +109,6 @@ def run(
         for line in report(outcome, results, command):
             click.echo(line, err=outcome.failure is not None)
     return outcome.exit_code
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
-
-
-def _quiet(_text: str) -> None: ...
 
 
 def _run(
@@ -136,12 +131,12 @@ def _run(
         def delivery(plan: Plan) -> ResultsDirectory:
             return ResultsDirectory(results, force=force, replay=lambda outcome: replay_script(plan, outcome, command))
 
-        def progress(plan: Plan) -> Any:
+        def display(plan: Plan) -> NotesOnly:
             shown = make_progress(plan, sys.stderr, quiet=quiet)
             stack.callback(shown.close)
             return shown
 
-        return runs.run(call, delivery=delivery, progress=progress, cancelled=stopped.is_set, keep=keep)
+        return runs.run(call, delivery=delivery, display=display, cancelled=stopped.is_set, keep=keep)
 
 
 @contextlib.contextmanager

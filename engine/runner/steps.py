@@ -35,6 +35,11 @@ class StepRunner:
         self.runs: list[StepRun] = []
         self.logs: dict[str, StepLog] = {}
 
+    def know_logs(self, names: Iterable[str]) -> None:
+        """Logs that were begun before the first step."""
+        for name in names:
+            self.logs[name] = self.workspace.log(name, self.plan.log_bytes)
+
     def run(self) -> Failure | None:
         """Run all steps, or up to the first that fails. Interrupted when `cancelled` says so."""
         places = {step.name: index for index, step in enumerate(self.plan.steps)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
@@ -41,17 +41,21 @@ def run_task(
     cancelled: Cancelled = never,
     keep: bool = False,
     buildroot: BuildrootReport | None = None,
+    earlier_logs: Iterable[str] = (),
+    refused: EngineError | None = None,
 ) -> TaskOutcome:
-    """Run `plan` in `workspace` (claimed and empty) and hand the results to `delivery`.
+    """Run `plan` in `workspace` (claimed; nothing in it but `earlier_logs`) and hand the results to `delivery`.
 
     A failed task is an outcome with `failure`, not an exception. `Interrupted` when `cancelled` says stop,
     `BadInput` when an input that the user named is not there, `InfrastructureError` when the results cannot be
     delivered: in each case after everything was cleaned up. `keep` leaves workspace and root for a look.
-    `buildroot` says where the root comes from; it goes into the outcome.
+    `buildroot` says where the root comes from; it goes into the outcome. With `refused`, what went wrong before
+    (the root could not be made), nothing is run and the task fails by it.
     """
     task = _Task(plan, manager, workspace, source, closing, progress or Silent(), cancelled, buildroot)
     try:
-        outcome = task.run(kept=workspace.path if keep else None)
+        task.steps.know_logs(earlier_logs)
+        outcome = task.run(refused, kept=workspace.path if keep else None)
         if cancelled():
             raise Interrupted("stopped before the results were stored")
         delivery.deliver(outcome, workspace.path)
@@ -85,10 +89,12 @@ class _Task:
         self.artifacts: tuple[ArtifactSet, ...] = ()
         self.notes: list[str] = []
 
-    def run(self, kept: str | None) -> TaskOutcome:
+    def run(self, refused: EngineError | None, kept: str | None) -> TaskOutcome:
         started, clock = time.time(), time.monotonic()
         failure, result = None, None
         try:
+            if refused is not None:
+                raise refused
             self._prepare()
             failure = self.steps.run()
             if failure is None:
