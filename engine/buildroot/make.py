@@ -14,9 +14,9 @@ import attrs
 from attrs import asdict, define, frozen
 
 from engine.buildroot.images import EMPTY, LABEL_KEY, LABEL_OWNER, SnapshotImages, image_name
-from engine.buildroot.state import Job, Lock, State
+from engine.buildroot.state import Lock, State
 from engine.buildroot.tools import Tools
-from engine.core.errors import EngineError
+from engine.core.errors import EngineError, Interrupted
 from engine.core.manager import ContainerManager
 from engine.core.rendering import container_name, labels, selinux_level
 from engine.core.snapshots import Choice, Snapshot
@@ -57,7 +57,7 @@ class Maker:
 
     def increment(self, wanted: Snapshot, parent: Snapshot, choice: Choice) -> MadeRoot:
         """A snapshot as a layer on `parent`."""
-        anchor = self._anchor(image_name(parent.key), f"make-{secrets.token_hex(4)}")
+        anchor = self._anchor(image_name(parent.key), "make")
         try:
             answer = self._apply(anchor, wanted, parent)
             self.images.commit(anchor, image_name(wanted.key), self._labels(wanted.key))
@@ -78,8 +78,7 @@ class Maker:
             self.images.make_empty(self._labels("empty"))
         facts, task = self.tools.facts, self.tools.task_id
         name = container_name(facts, task, "root") if give_away else ""
-        anchor = self._anchor(EMPTY, f"make-{secrets.token_hex(4)}", name)
-        job = self.state.open_job()
+        anchor = self._anchor(EMPTY, "make", name)
         try:
             answer = self._apply(anchor, wanted, None)
             size = int(answer["size"])
@@ -90,18 +89,15 @@ class Maker:
             }
             storing = None
             try:
-                archive = self.tools.archive(anchor.name, job.path / "out", content)
-                storing = self._store(job.path / "out" / archive["path"], wanted, size, lock, job)
+                storing = self._store(self.tools.archive(anchor.name, content), wanted, size, lock)
             except EngineError as error:
-                if not give_away:
+                if not give_away or isinstance(error, Interrupted):
                     raise
                 self.note(f"the snapshot is not stored: {error}")
         except BaseException:
             self.manager.remove(anchor)
-            job.close()
             raise
         if storing is None:
-            job.close()
             lock.release()
         if not give_away:
             self.manager.remove(anchor)
@@ -110,7 +106,7 @@ class Maker:
         made = attrs.evolve(wanted, size=size, own=size)
         return MadeRoot(snapshot=made, anchor=anchor if give_away else None, storing=storing)
 
-    def _store(self, archive: Path, wanted: Snapshot, size: int, lock: Lock, job: Job) -> Storing:
+    def _store(self, archive: Path, wanted: Snapshot, size: int, lock: Lock) -> Storing:
         def work() -> None:
             try:
                 self.images.load(archive)
@@ -124,7 +120,7 @@ class Maker:
             except OSError as error:
                 storing.trouble = f"{archive}: {error.strerror or error}"
             finally:
-                job.close()
+                self.tools.job.close()
                 lock.release()
 
         storing = Storing(threading.Thread(target=work, name="store-snapshot"))
@@ -134,9 +130,9 @@ class Maker:
     def _anchor(self, image: str, part: str, name: str = "") -> ContainerHandle:
         facts, task = self.tools.facts, self.tools.task_id
         spec = AnchorSpec(
-            name=name or container_name(facts, task, part),
+            name=name or container_name(facts, task, f"{part}-{secrets.token_hex(4)}"),
             image=image,
-            labels=labels(facts, task, ROLE),
+            labels={**labels(facts, task, ROLE), **({} if name else self.tools.labels())},
             selinux_type=facts.settings.selinux_type,
             selinux_level=selinux_level(facts, task),
         )

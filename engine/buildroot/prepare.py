@@ -16,7 +16,7 @@ from engine.buildroot.images import LABEL_KEY, SnapshotImages, image_name
 from engine.buildroot.make import MadeRoot, Maker
 from engine.buildroot.repos import content_of
 from engine.buildroot.rooted import RootedManager
-from engine.buildroot.state import Lock, State
+from engine.buildroot.state import Job, Lock, State
 from engine.buildroot.tools import FINISH, ToolFailed, Tools, install_tools
 from engine.core.errors import InfrastructureError, Interrupted
 from engine.core.facts import BuildrootFacts, Facts, TaskRequest
@@ -137,6 +137,8 @@ def prepare(
     except ToolFailed as error:
         work.state.count("failed")
         raise error.verdict() from None
+    finally:
+        work.close()
     report = prepared.report
     if report is not None:
         report = attrs.evolve(
@@ -168,6 +170,8 @@ class _Preparation:
     state: State = field(init=False)
     image: str = field(init=False)
     tools: Tools = field(init=False)
+    job: Job | None = field(init=False, default=None)
+    storing: bool = False
     resolve_seconds: float = 0.0
     make_seconds: float = 0.0
     waited: float = 0.0
@@ -182,8 +186,10 @@ class _Preparation:
         image = self.manager.ensure_image_available(self.image)
         config = self.asked.config()
         cache = self._cache(digest([contents, config]), config)
+        self.job = self.state.open_job()
         self.tools = Tools(
             state=self.state,
+            job=self.job,
             manager=self.manager,
             facts=self.facts,
             task_id=self.task.task_id,
@@ -200,6 +206,11 @@ class _Preparation:
         prepared = self._prepared(base, choice, made, lease, resolved=resolved)
         self._second_level(prepared, base)
         return prepared
+
+    def close(self) -> None:
+        """The job is over, unless a snapshot is still being stored from its directory."""
+        if self.job is not None and not self.storing:
+            self.job.close()
 
     def _say(self, data: bytes) -> None:
         self.log.extend(data)
@@ -255,11 +266,15 @@ class _Preparation:
             except BaseException:
                 lock.release()
                 raise
+            self.storing = made.storing is not None
             if made.anchor is not None:
                 return made.snapshot, None, made, choice
             if made.storing is not None and made.storing.trouble:
                 raise InfrastructureError(f"the snapshot was not stored: {made.storing.trouble}")
             lock.release()
+            if self.storing:  # that job ended with the storing
+                self.job, self.storing = self.state.open_job(), False
+                self.tools = attrs.evolve(self.tools, job=self.job)
             lease = self.state.lock(wanted.key, cancelled=self.cancelled, shared=True)
             if self._there(wanted.key) is not None:
                 return made.snapshot, lease, made, choice

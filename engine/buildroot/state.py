@@ -58,7 +58,7 @@ class Lock:
 
 @frozen(kw_only=True)
 class Job:
-    """A directory with ``in`` and ``out`` for tools. Closing removes it; what a killed process left is swept."""
+    """A directory of one process. Closing removes it; what a killed process left is swept."""
 
     path: Path
     lock: Lock | None
@@ -197,8 +197,7 @@ class State:
         path = self.path / "jobs" / token
         lock = self.try_lock(f"job-{token}")
         with _naming("make", path):
-            for part in ("in", "out"):
-                (path / part).mkdir(parents=True, mode=0o700)
+            path.mkdir(parents=True, mode=0o700)
         return Job(path=path, lock=lock)
 
     def sweep_jobs(self) -> int:

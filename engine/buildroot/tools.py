@@ -15,7 +15,7 @@ from typing import Any
 
 from attrs import frozen
 
-from engine.buildroot.state import State
+from engine.buildroot.state import Job, State
 from engine.core.errors import ContainerError, EngineError, InfrastructureError, Interrupted, TaskFailed
 from engine.core.facts import Facts
 from engine.core.manager import Cancelled, ContainerManager
@@ -30,6 +30,9 @@ FINISH = 1
 TOOLS = Path(__file__).parent / "tool"
 TIMEOUT = 7200.0
 ROLE = "tool"
+LABEL_JOB = "io.koji.adjutant.buildroot.job"
+LABEL_JOB_STATE = "io.koji.adjutant.buildroot.of"
+"""Labels of containers in which a root is made: the job whose lock its process holds, and whose job it is."""
 INIT_FAILED = "could not init mock buildroot"
 """The words people and programs look for (contract appendix G)."""
 
@@ -51,9 +54,10 @@ class ToolFailed(InfrastructureError):
 
 @frozen(kw_only=True)
 class Tools:
-    """Runs tools for one task. `say` gets what they print."""
+    """Runs tools for one task. `say` gets what they print; `job` is a directory that lives as long as its process."""
 
     state: State
+    job: Job
     manager: ContainerManager
     facts: Facts
     task_id: int
@@ -73,9 +77,14 @@ class Tools:
         job = {"config": self.request.config(), "packages": packages, "reinstall": reinstall}
         return self._run("apply", job, mounts=(_root(anchor, read_only=False), *self._repos()))
 
-    def archive(self, anchor: str, directory: Path, job: Mapping[str, Any]) -> dict[str, Any]:
-        """Write the anchor's root as an image archive into `directory`, which stays."""
-        return self._run("archive", job, mounts=(_root(anchor, read_only=True),), network=False, out=directory)
+    def archive(self, anchor: str, job: Mapping[str, Any]) -> Path:
+        """Write the anchor's root as an image archive; its path, which is there until the job is closed."""
+        answer = self._run("archive", job, mounts=(_root(anchor, read_only=True),), network=False)
+        return self.job.path / "archive" / "out" / str(answer["path"])
+
+    def labels(self) -> dict[str, str]:
+        """Labels of what is made for the job."""
+        return {LABEL_JOB: self.job.path.name, LABEL_JOB_STATE: digest(str(self.state.path))}
 
     def _run(
         self,
@@ -85,7 +94,6 @@ class Tools:
         mounts: tuple[VolumeMount, ...],
         caps: tuple[str, ...] = CAPABILITY_PROFILES["install"],
         network: bool | None = None,
-        out: Path | None = None,
     ) -> dict[str, Any]:
         settings = self.facts.settings
         online = any(not repo.path for repo in self.request.repos) if network is None else network
@@ -100,37 +108,38 @@ class Tools:
             del tail[:-4000]
             self.say(data)
 
-        with self.state.open_job() as opened:
-            directory = opened.path
-            (directory / "in" / "job.json").write_text(json.dumps(job), encoding="utf-8")
-            output = out or directory / "out"
-            spec = ContainerSpec(
-                name=f"adjutant-{settings.worker_id}-{self.task_id}-{tool}-{directory.name}",
-                image=self.image,
-                argv=("/usr/bin/python3", "-B", f"/tools/{tool}.py", "/job/job.json", "/out"),
-                env={"HOME": "/tmp", "LANG": "C.UTF-8", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},  # noqa: S108
-                user_id=None,
-                group_id=None,
-                network_disabled=not online,
-                mounts=(
-                    _bind(str(install_tools(self.state)), "/tools", label="z"),
-                    _bind(str(directory / "in"), "/job", label="Z"),
-                    _bind(str(output), "/out", read_only=False, label="Z"),
-                    _bind(str(self.cache), "/cache", read_only=False, label="z"),
-                    *mounts,
-                ),
-                capabilities=caps,
-                limits=ResourceLimits(memory=settings.limits.memory, pids=settings.limits.pids),
-                labels=labels(self.facts, self.task_id, ROLE),
-                log_path=str(directory / "log"),
-                stop_timeout=settings.adjutant_container_timeouts.stop_grace,
-                selinux_type=settings.selinux_type,
-                selinux_level=selinux_level(self.facts, self.task_id),
-            )
-            outcome = self.manager.run(spec, timeout=TIMEOUT, log=log, cancelled=self.cancelled)
-            if self.cancelled() or outcome.cancelled:
-                raise Interrupted(f"stopped while making the root ({tool})")
-            return _answer(tool, output / "answer.json", outcome.ok, bytes(tail))
+        directory = self.job.path / tool
+        for part in ("in", "out"):
+            (directory / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+        (directory / "in" / "job.json").write_text(json.dumps(job), encoding="utf-8")
+        output = directory / "out"
+        spec = ContainerSpec(
+            name=f"adjutant-{settings.worker_id}-{self.task_id}-{tool}-{self.job.path.name}",
+            image=self.image,
+            argv=("/usr/bin/python3", "-B", f"/tools/{tool}.py", "/job/job.json", "/out"),
+            env={"HOME": "/tmp", "LANG": "C.UTF-8", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},  # noqa: S108
+            user_id=None,
+            group_id=None,
+            network_disabled=not online,
+            mounts=(
+                _bind(str(install_tools(self.state)), "/tools", label="z"),
+                _bind(str(directory / "in"), "/job", label="Z"),
+                _bind(str(output), "/out", read_only=False, label="Z"),
+                _bind(str(self.cache), "/cache", read_only=False, label="z"),
+                *mounts,
+            ),
+            capabilities=caps,
+            limits=ResourceLimits(memory=settings.limits.memory, pids=settings.limits.pids),
+            labels={**labels(self.facts, self.task_id, ROLE), **self.labels()},
+            log_path=str(directory / "log"),
+            stop_timeout=settings.adjutant_container_timeouts.stop_grace,
+            selinux_type=settings.selinux_type,
+            selinux_level=selinux_level(self.facts, self.task_id),
+        )
+        outcome = self.manager.run(spec, timeout=TIMEOUT, log=log, cancelled=self.cancelled)
+        if self.cancelled() or outcome.cancelled:
+            raise Interrupted(f"stopped while making the root ({tool})")
+        return _answer(tool, output / "answer.json", outcome.ok, bytes(tail))
 
     def _repos(self) -> tuple[VolumeMount, ...]:
         return tuple(_bind(repo.path, f"/repos/{repo.name}") for repo in self.request.repos if repo.path)

@@ -14,8 +14,11 @@ from attrs import frozen
 from engine.buildroot.images import EMPTY, LABEL_KEY, LABEL_OWNER, SnapshotImages, image_name
 from engine.buildroot.prepare import SnapshotLimits
 from engine.buildroot.state import State
+from engine.buildroot.tools import LABEL_JOB, LABEL_JOB_STATE
 from engine.core.facts import Settings
-from engine.core.snapshots import Snapshot
+from engine.core.manager import ContainerManager
+from engine.core.snapshots import Snapshot, digest
+from engine.core.spec import LABEL_ROLE, LABEL_WORKER_ID, ContainerHandle
 
 CACHE_SECONDS = 14 * 86400.0
 """Metadata of repositories, and what was resolved from them, are kept this long after their last use."""
@@ -23,19 +26,26 @@ CACHE_SECONDS = 14 * 86400.0
 
 @frozen(kw_only=True)
 class Removed:
-    """What `upkeep` removed: keys of snapshots, images without a record, directories of dead processes."""
+    """What went: keys of snapshots, images without a record, containers and directories of dead processes."""
 
     snapshots: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
+    containers: tuple[str, ...] = ()
     jobs: int = 0
     caches: int = 0
 
 
 def upkeep(
-    settings: Settings, images: SnapshotImages, *, limits: SnapshotLimits | None = None, everything: bool = False
+    settings: Settings,
+    images: SnapshotImages,
+    manager: ContainerManager,
+    *,
+    limits: SnapshotLimits | None = None,
+    everything: bool = False,
 ) -> Removed:
     """Sweep leftovers and hold the limits; with `everything` remove all snapshots that nobody uses."""
     state = State(settings.workdir)
+    containers = _dead_containers(state, settings, manager)
     jobs = state.sweep_jobs()
     lost = _lost_images(state, images)
     records = state.snapshots()
@@ -43,7 +53,9 @@ def upkeep(
     gone = [snapshot.key for snapshot in doomed if _remove(state, images, snapshot.key)]
     if everything and images.find(EMPTY) is not None and not state.snapshots():
         images.remove(EMPTY)
-    return Removed(snapshots=tuple(gone), images=tuple(lost), jobs=jobs, caches=_old_caches(state))
+    return Removed(
+        snapshots=tuple(gone), images=tuple(lost), containers=containers, jobs=jobs, caches=_old_caches(state)
+    )
 
 
 def beyond(snapshots: Iterable[Snapshot], limits: SnapshotLimits) -> list[Snapshot]:
@@ -85,6 +97,20 @@ def _remove(state: State, images: SnapshotImages, key: str) -> bool:
         if record is not None:  # a container uses it
             state.record(record)
         return False
+
+
+def _dead_containers(state: State, settings: Settings, manager: ContainerManager) -> tuple[str, ...]:
+    """Containers in which a root was made, when the process that made it is gone: it held their job's lock."""
+    removed = []
+    found = manager.containers({LABEL_WORKER_ID: settings.worker_id, LABEL_JOB_STATE: digest(str(state.path))})
+    # Tools first: their container runs on the root of an anchor.
+    for info in sorted(found, key=lambda item: item.labels.get(LABEL_ROLE) == "anchor"):
+        lock = state.try_lock(f"job-{info.labels.get(LABEL_JOB, '')}")
+        if lock is not None:
+            with lock:
+                manager.remove(ContainerHandle(id=info.id, name=info.name))
+            removed.append(info.name)
+    return tuple(removed)
 
 
 def _lost_images(state: State, images: SnapshotImages) -> list[str]:
