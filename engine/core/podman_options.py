@@ -63,6 +63,7 @@ def _anchor_options(anchor: AnchorSpec) -> Iterator[Option]:
     yield _option(f"--name={anchor.name}", name=anchor.name)
     yield from _labels(anchor.labels)
     yield _option("--network=none", netns={"nsmode": "none"})
+    yield from _selinux(anchor)
     yield from _no_surprises()
 
 
@@ -179,7 +180,7 @@ def _secret(secret: SecretMount, where: str, path: str) -> Option:
     return _option(f"--secret={word}", secrets=[part])
 
 
-def _selinux(spec: ContainerSpec) -> Iterator[Option]:
+def _selinux(spec: ContainerSpec | AnchorSpec) -> Iterator[Option]:
     pairs = (("type", spec.selinux_type), ("level", spec.selinux_level))
     labels = [f"{key}:{value}" for key, value in pairs if value is not None]
     for label in labels:
