@@ -125,10 +125,14 @@ class LocalRuns:
         *,
         delivery: Callable[[Plan], Delivery],
         display: Callable[[Plan], NotesOnly],
+        finished: Callable[[TaskOutcome], None] = lambda _outcome: None,
         cancelled: Cancelled = never,
         keep: bool = False,
     ) -> TaskOutcome:
-        """One task in a directory of its own. Raises as `engine.runner.task.run_task` and the render do."""
+        """One task in a directory of its own. Raises as `engine.runner.task.run_task` and the render do.
+
+        `finished` is called as soon as the results are there: storing a new root for the next task comes after.
+        """
         recipe = self.recipes.get(call.method)
         where = str(self.recipes.path(call.method))
         check_inputs(call.inputs)
@@ -166,6 +170,7 @@ class LocalRuns:
             )
             if outcome.failure is None:
                 root.succeeded()
+            finished(outcome)
         return outcome
 
     @staticmethod

@@ -133,6 +133,8 @@ class TerminalProgress(NotesOnly):
     def phase(self, text: str) -> None:
         with self._lock:
             self._phase, self._tail = text, b""
+        if not self._live.is_started:
+            self.note(text)
 
     def background(self, data: bytes) -> None:
         with self._lock:
@@ -155,7 +157,7 @@ class TerminalProgress(NotesOnly):
     def note(self, text: str) -> None:
         from rich.text import Text
 
-        self._console.print(Text(f"note: {clean(text)}"))
+        self._console.print(Text(f"note: {clean(text)}", style="dim"))
 
     def close(self) -> None:
         """Draw the block for the last time."""

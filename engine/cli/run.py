@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -98,16 +99,10 @@ def run(
         runs = LocalRuns(recipes=directory, settings=settings, workdir=place, manager=manager, images=images)
         for number in runs.clear_abandoned():
             click.echo(f"removed what a killed run left: task {number}", err=True)
-        outcome = _run(runs, call, results, force=force, keep=keep, quiet=quiet, command=command, stopped=stopped)
+        run_one = partial(_run, runs, call, results, force=force, keep=keep, quiet=quiet, form=form)
+        outcome = run_one(command=command, stopped=stopped)
         if recipe.buildroot is not None:
-            upkeep(settings, images)
-    if form == "json":
-        click.echo(json.dumps(outcome.data(), indent=2))
-    else:
-        from engine.cli.report import report
-
-        for line in report(outcome, results, command):
-            click.echo(line, err=outcome.failure is not None)
+            upkeep(settings, images, manager)
     return outcome.exit_code
 
 
@@ -119,11 +114,13 @@ def _run(
     force: bool,
     keep: bool,
     quiet: bool,
+    form: str,
     command: str,
     stopped: threading.Event,
 ) -> TaskOutcome:
     from engine.adapters.results_dir import ResultsDirectory
     from engine.cli.progress import make_progress
+    from engine.cli.report import report
     from engine.core.replay import replay_script
 
     with contextlib.ExitStack() as stack:
@@ -136,7 +133,17 @@ def _run(
             stack.callback(shown.close)
             return shown
 
-        return runs.run(call, delivery=delivery, display=display, cancelled=stopped.is_set, keep=keep)
+        def finished(outcome: TaskOutcome) -> None:
+            stack.close()
+            if form == "json":
+                click.echo(json.dumps(outcome.data(), indent=2))
+                return
+            for line in report(outcome, results, command):
+                click.echo(line, err=outcome.failure is not None)
+
+        return runs.run(
+            call, delivery=delivery, display=display, finished=finished, cancelled=stopped.is_set, keep=keep
+        )
 
 
 @contextlib.contextmanager

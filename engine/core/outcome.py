@@ -116,6 +116,7 @@ class Failure:
 class TaskOutcome:
     """The end of a task: either `failure` is set, or `result` is the value the hub would get.
 
+    `started` is seconds since the epoch; `seconds` is wall time, the making of the root included.
     `workspace` is the directory that was kept (`engine run --keep`), else None. `notes` are sentences about
     things that a person may want to know and that changed nothing (a link that was not collected). `buildroot` is
     None when the task has no root of a repo's packages.

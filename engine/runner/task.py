@@ -112,7 +112,7 @@ class _Task:
             worker_id=self.plan.worker_id,
             plan=self.plan.digest,
             started=round(started, 3),
-            seconds=round(time.monotonic() - clock, 3),
+            seconds=round(time.monotonic() - clock + (self.buildroot.seconds if self.buildroot else 0), 3),
             images=tuple(self.images),
             buildroot=self.buildroot,
             inputs=tuple(self.inputs),
