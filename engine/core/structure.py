@@ -9,12 +9,10 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import attrs
 from cattrs import Converter
-from cattrs.errors import AttributeValidationNote, ClassValidationError, ForbiddenExtraKeysError
-from cattrs.gen import make_dict_structure_fn, override
 
 from engine.core.documents import described, join, shown
 from engine.core.errors import BadInput, Problem, did_you_mean
@@ -80,7 +78,7 @@ def unstructure(value: Any) -> Any:
 
 def make_converter(rules: Mapping[type, Rule] | None = None) -> Converter:
     """A strict converter; `rules` are asked about each object of their class once its values fit."""
-    converter = Converter(detailed_validation=True, forbid_extra_keys=True)
+    converter = Converter()
     for cls, word in ((str, "a string"), (bool, "a boolean"), (int, "an integer")):
         converter.register_structure_hook(cls, partial(_exactly, word))
     converter.register_structure_hook(float, _number)
@@ -198,14 +196,11 @@ _WORDS = {str: "a string", int: "an integer", float: "a number", bool: "a boolea
 
 
 def _class_hook(converter: Converter, rules: Mapping[type, Rule], cls: Any) -> Callable[[Any, Any], Any]:
-    attrs.resolve_types(cls)
+    """A class from a table. Not cattrs' own hook: making its code takes longer than reading a recipe once."""
+    hints = get_type_hints(cls)
     fields = {field.name: field for field in attrs.fields(cls)}
-    options: dict[str, Any] = {
-        name: override(struct_hook=_value_hook(converter, field)) for name, field in fields.items()
-    }
-    fill = make_dict_structure_fn(
-        cls, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True, **options
-    )
+    hooks = {name: _value_hook(converter, field, hints[name]) for name, field in fields.items()}
+    required = [name for name, field in fields.items() if field.default is attrs.NOTHING]
     rule = rules.get(cls)
 
     def hook(value: Any, _cls: Any) -> Any:
@@ -213,36 +208,30 @@ def _class_hook(converter: Converter, rules: Mapping[type, Rule], cls: Any) -> C
             return value
         if not isinstance(value, Mapping):
             raise Refused(("", f"must be a table, got {described(value)}", ""))
-        try:
-            built = fill(value, cls)
-        except ClassValidationError as error:
-            raise Refused(*_told(error, sorted(fields))) from None
-        if rule is not None and (found := tuple(rule(built))):
+        built: dict[str, Any] = {}
+        found: list[Found] = [(name, f"required key '{name}' is missing", "") for name in required if name not in value]
+        for key, item in value.items():
+            if key not in hooks:
+                found.append(("", f"unknown key {shown(key)}", did_you_mean(str(key), sorted(fields))))
+                continue
+            try:
+                built[key] = hooks[key](item)
+            except Refused as refused:
+                found.extend(refused.below(key))
+        if found:
             raise Refused(*found)
-        return built
+        made = cls(**built)
+        if rule is not None and (found := list(rule(made))):
+            raise Refused(*found)
+        return made
 
     return hook
 
 
-def _told(error: ClassValidationError, known: list[str]) -> Iterator[Found]:
-    """cattrs' group of one object's errors, in our words."""
-    for inner in error.exceptions:
-        name = next((n.name for n in getattr(inner, "__notes__", []) if isinstance(n, AttributeValidationNote)), "")
-        if isinstance(inner, ForbiddenExtraKeysError):
-            for key in sorted(inner.extra_fields):
-                yield "", f"unknown key {shown(key)}", did_you_mean(key, known)
-        elif isinstance(inner, Refused):
-            yield from inner.below(name)
-        elif isinstance(inner, KeyError):
-            yield name, f"required key '{name}' is missing", ""
-        else:
-            raise inner
-
-
-def _value_hook(converter: Converter, field: attrs.Attribute[Any]) -> Callable[[Any, Any], Any]:
+def _value_hook(converter: Converter, field: attrs.Attribute[Any], cls: Any) -> Callable[[Any], Any]:
     checks = tuple(_checks(field.metadata))
 
-    def hook(value: Any, cls: Any) -> Any:
+    def hook(value: Any) -> Any:
         # The checks look at what was written, so that a wrong neighbour in an array does not hide their finds.
         complaints = [found for check in checks for found in check(value)]
         try:
