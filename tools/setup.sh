@@ -32,6 +32,8 @@ krb5-config                 libkrb5-dev     krb5-devel
 /usr/include/python3.*/Python.h  python3-dev  python3-devel
 '
 all_needs="$python_needs
+file                        file            file
+/bin/busybox|/usr/bin/busybox  busybox-static  -
 git                         git             git-core
 make                        make            make
 podman                      podman          podman

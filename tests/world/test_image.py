@@ -9,6 +9,7 @@ import pytest
 
 from tests.world.conftest import Shell
 from tools import standin
+from tools.miniworld.roots import REPO_IN_CONTAINER
 
 pytestmark = pytest.mark.podman
 
@@ -56,6 +57,14 @@ def test_image_says_what_it_is_and_starts_nothing(podman_host: None) -> None:
     assert config["Labels"]["org.opencontainers.image.title"] == "koji-adjutant-task"
     assert not config.get("Entrypoint")
     assert config.get("User", "") == ""
+
+
+def test_dnf_installs_from_the_repositories_that_the_image_names(shell: Shell) -> None:
+    """As a Containerfile that starts from this image does: the image's own repositories, every plugin on."""
+    if not standin.converts():
+        pytest.skip("the image's repositories are on the network")
+    volume = f"--volume={standin.world_repo()}:{REPO_IN_CONTAINER}:ro"
+    assert shell("dnf -y install ninja-build >&2 && ninja --version", volume).startswith("1.")
 
 
 def test_dnf_left_no_cache(shell: Shell) -> None:

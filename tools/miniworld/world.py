@@ -86,7 +86,7 @@ def _make(target: Path) -> None:
     repo, work = target / "repo", target / "work"
     repo.mkdir()
     started = time.monotonic()
-    _say("stand-in world: fetching Debian packages")
+    _say("stand-in world: converting Debian packages, once; this takes minutes")
     paths = debs.fetch(catalog.seeds, cache_dir() / "debs")
     with ThreadPoolExecutor(jobs) as pool:
         packages = list(pool.map(debs.read, paths))
