@@ -72,8 +72,11 @@ class PodmanManager:
 
     def graph_root(self) -> str:
         """Where podman keeps images and containers, as a path of podman's host; "" when it does not say."""
-        info = self._api.call("GET", "/info", what="ask about", where="podman")
-        return str((info.get("store") or {}).get("graphRoot") or "")
+        return str((self.info().get("store") or {}).get("graphRoot") or "")
+
+    def info(self) -> dict[str, Any]:
+        """What ``podman info`` says: tables `host` and `store`."""
+        return dict(self._api.call("GET", "/info", what="ask about", where="podman"))
 
     # Images
 

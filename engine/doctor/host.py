@@ -1,0 +1,44 @@
+"""The host itself: user, ids, SELinux, disks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from engine.adapters import rootless, selinux
+from engine.core.facts import Settings
+from engine.core.health import CheckResult, problem
+from engine.core.host import Space, judge_ids, judge_labels, judge_selinux, judge_space, judge_user
+
+
+def check_user() -> list[CheckResult]:
+    """Who the containers belong to, and the ids it may hand out."""
+    uid = os.geteuid()
+    return [judge_user(uid), judge_ids(uid, rootless.id_ranges(uid))]
+
+
+def check_selinux(settings: Settings, maxjobs: int) -> list[CheckResult]:
+    """Mode, types of the trees that recipes may mount, private labels on shared trees."""
+    mode = selinux.mode()
+    rules = settings.adjutant_container_mounts
+    trees = {rule.source: selinux.file_type(rule.source) for rule in rules if os.path.isdir(rule.source)}
+    return [*judge_selinux(mode, trees), *judge_labels(rules, maxjobs, mode)]
+
+
+def check_space(paths: Iterable[str], minspace: int) -> list[CheckResult]:
+    """Free bytes and inodes, once per file system."""
+    spaces: list[Space] = []
+    seen: set[int] = set()
+    results: list[CheckResult] = []
+    for path in paths:
+        try:
+            device, room = os.stat(path).st_dev, os.statvfs(path)
+        except OSError as error:
+            results.append(problem(f"disk.{path}", f"{error.strerror}", "correct the path or make it"))
+            continue
+        if device in seen:
+            continue
+        seen.add(device)
+        inodes = room.f_favail if room.f_files else 1 << 30
+        spaces.append(Space(path=path, bytes=room.f_bavail * room.f_frsize, inodes=inodes))
+    return [*judge_space(spaces, minspace), *results]

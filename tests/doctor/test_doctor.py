@@ -1,0 +1,159 @@
+"""`engine doctor` on this host, and on hosts made wrong in one point."""
+
+from __future__ import annotations
+
+import gc
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from click.testing import CliRunner
+
+from engine.adapters import rootless
+from engine.adapters.podman import PodmanConfig, PodmanManager
+from engine.cli.doctor import doctor
+from engine.core.facts import Settings
+from engine.core.health import CheckResult
+from engine.core.manager import ContainerTimeouts
+from engine.doctor import run_checks
+from engine.doctor.remote import check_hub, check_registry
+from engine.worker.options import HubOptions
+from tests.podmanhost import import_tiny, podman
+from tests.registry.server import Registry, environment, registries_conf
+
+
+class Hub(BaseHTTPRequestHandler):
+    body = b"<?xml version='1.0'?><methodResponse><params/></methodResponse>"
+    date = ""
+
+    def do_POST(self) -> None:
+        self.send_response_only(200)
+        self.send_header("Date", self.date or self.date_time_string())
+        self.send_header("Content-Length", str(len(self.body)))
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hub() -> Iterator[tuple[str, type[Hub]]]:
+    class Handler(Hub):
+        pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/kojihub", Handler
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def levels(results: list[CheckResult]) -> dict[str, str]:
+    return {result.name: result.level for result in results}
+
+
+def test_the_hub_and_its_clock(hub: tuple[str, type[Hub]]) -> None:
+    address, handler = hub
+    assert levels(check_hub(HubOptions(server=address))) == {"hub": "ok", "clock": "ok"}
+    handler.date = "Mon, 01 Jan 2024 00:00:00 GMT"
+    assert levels(check_hub(HubOptions(server=address))) == {"hub": "ok", "clock": "problem"}
+    handler.body = b"<html>It works!</html>"
+    assert levels(check_hub(HubOptions(server=address))) == {"hub": "problem"}
+    assert levels(check_hub(HubOptions(server="http://127.0.0.1:9/kojihub"))) == {"hub": "problem"}
+    assert levels(check_hub(HubOptions(server="ftp//nonsense"))) == {"hub": "problem"}
+    assert levels(check_hub(HubOptions())) == {"hub": "warning"}
+
+
+@pytest.mark.podman
+def test_the_registry(tmp_path: Path, tiny_image: str) -> None:
+    registry = Registry(tmp_path / "registry")
+    registry.start()
+    image = f"{registry.address}/x:1"
+    env = environment(CONTAINERS_REGISTRIES_CONF=str(registries_conf(tmp_path, registry.address)))
+    try:
+        podman("push", "--quiet", "--tls-verify=false", tiny_image, f"docker://{image}")
+        assert check_registry(image, present=False, policy="if-not-present", environ=env).level == "ok"
+        assert check_registry(f"{image}1", present=False, policy="if-not-present", environ=env).level == "problem"
+    finally:
+        registry.stop()
+    down = check_registry(image, present=True, policy="if-not-present", environ=env)
+    assert down.level == "warning"
+    assert "does not answer" in down.cure
+    assert check_registry(image, present=True, policy="always", environ=env).level == "problem"
+    assert check_registry(image, present=True, policy="never", environ=env).level == "ok"
+    assert check_registry("almalinux:10", present=True, policy="always", environ=env).level == "problem"
+    assert check_registry("UPPER", present=True, policy="always", environ=env).level == "problem"
+
+
+def test_subordinate_ids(tmp_path: Path) -> None:
+    (tmp_path / "subuid").write_text("root:1:2\n4242:100000:65536\n4242:200000:10\nbroken\n")
+    assert rootless.id_ranges(4242, tmp_path) == {"subuid": 65546, "subgid": 0}
+
+
+@pytest.fixture
+def settings(manager: PodmanManager, tmp_path: Path, task_image: str) -> Settings:
+    return Settings(
+        worker_id=manager.config.worker_id, workdir=str(tmp_path / "work"), adjutant_task_image_default=task_image
+    )
+
+
+@pytest.mark.podman
+def test_a_good_host_has_no_problem(settings: Settings, manager: PodmanManager, tmp_path: Path) -> None:
+    topdir = tmp_path / "koji"
+    topdir.mkdir(mode=0o755)
+    tmp_path.chmod(0o755)
+    results = run_checks(evolve(settings, topdir=str(topdir)), manager)
+    assert [str(result) for result in results if result.fatal] == []
+    seen = levels(results)
+    assert seen["limits"] == seen["containers"] == seen["topdir"] == seen["image.koji"] == seen["network"] == "ok"
+    topdir.chmod(0o700)
+    assert levels(run_checks(evolve(settings, topdir=str(topdir)), manager))["topdir"] == "problem"
+
+
+@pytest.mark.podman
+def test_no_image(settings: Settings, manager: PodmanManager) -> None:
+    absent = evolve(settings, adjutant_task_image_default="localhost/no-such-image:1")
+    assert levels(run_checks(absent, manager))["image.present"] == "warning"
+    never = evolve(absent, adjutant_image_pull_policy="never")
+    assert levels(run_checks(never, manager))["image.present"] == "problem"
+
+
+# podman-py leaves the socket of a connection that failed to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_no_podman(tmp_path: Path) -> None:
+    config = PodmanConfig(worker_id="none", socket=str(tmp_path / "no.sock"), timeouts=ContainerTimeouts())
+    settings = Settings(worker_id="none", workdir=str(tmp_path))
+    with PodmanManager(config) as manager:
+        results = levels(run_checks(settings, manager))
+    assert results["podman.service"] == "problem"
+    assert "user" in results  # the rest was looked at all the same
+    assert f"disk.{tmp_path}" in results
+    gc.collect()
+
+
+@pytest.mark.podman
+def test_the_command(tmp_path: Path, task_image: str, podman_host: None) -> None:
+    config = tmp_path / "worker.toml"
+    config.write_text(f'adjutant_task_image_default = "{task_image}"\n[hub]\nworkdir = "{tmp_path}/work"\n')
+    words = ["--config", str(config), "--no-hub", "--self-test", "--json"]
+    done = CliRunner().invoke(doctor, words, catch_exceptions=False)
+    results = json.loads(done.stdout)
+    assert done.exit_code == 0, done.output
+    assert set(results[0]) == {"name", "level", "found", "cure"}
+    assert any(result["name"] == "selftest.build.mount" for result in results)
+    broken = import_tiny("localhost/adjutant-test-noimage:1", tmp_path)
+    try:
+        done = CliRunner().invoke(
+            doctor, ["--config", str(config), "--no-hub", "--image", broken], catch_exceptions=False
+        )
+    finally:
+        podman("rmi", "--force", broken)
+    assert done.exit_code == 4
+    assert "problem" in done.stderr
