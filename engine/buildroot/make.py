@@ -141,7 +141,9 @@ class Maker:
     def _apply(self, anchor: ContainerHandle, wanted: Snapshot, parent: Snapshot | None) -> Mapping[str, Any]:
         old = {package.nevra: package.checksum for package in parent.packages} if parent else {}
         again = [p.nevra for p in wanted.packages if p.nevra in old and old[p.nevra] != p.checksum]
-        return self.tools.apply(anchor.name, [asdict(package) for package in wanted.packages], again)
+        answer = self.tools.apply(anchor.name, [asdict(package) for package in wanted.packages], again)
+        self.state.write("installed", wanted.key, {"packages": answer["installed"]})
+        return answer
 
     def _labels(self, key: str) -> dict[str, str]:
         return {LABEL_KEY: key, LABEL_OWNER: str(self.state.path)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -33,6 +34,7 @@ from engine.core.snapshots import (
     content_key,
     difference,
     digest,
+    installed_log,
     packages_of,
 )
 
@@ -422,7 +424,7 @@ class _Preparation:
             return False
         root = attrs.evolve(facts.buildroot, image=image, key=wanted.key, requirements=True, requires=requires)
         prepared.facts = attrs.evolve(facts, buildroot=root)
-        prepared.manager = RootedManager(self.manager, image, None)
+        prepared.manager = RootedManager(self.manager, image, lists=self._lists(base, wanted))
         prepared.report = attrs.evolve(
             prepared.report,
             image=image,
@@ -433,6 +435,16 @@ class _Preparation:
         )
         prepared._lease = lease
         return True
+
+    def _lists(self, base: Snapshot, wanted: Snapshot) -> dict[str, str]:
+        """What the installing step would have said, from the rpmdbs of the two snapshots."""
+        before, after = (self.state.read("installed", item.key) or {} for item in (base, wanted))
+        packages = after.get("packages", [])
+        return {
+            "installed_before.json": json.dumps(before.get("packages", [])),
+            "installed_after.json": json.dumps(packages),
+            "installed_pkgs.log": installed_log(packages),
+        }
 
     def _make_level(self, wanted: Snapshot, base: Snapshot) -> bool:
         begin = time.monotonic()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from engine.core.errors import InfrastructureError
 from engine.core.manager import (
     Cancelled,
     ContainerInfo,
@@ -25,12 +26,21 @@ MAX_BYTES = 16 * 1024 * 1024
 class RootedManager:
     """`ContainerManager` of one task; everything goes to `inner`, except:
 
-    the snapshot `image` is never pulled; `create_anchor` returns `anchor`, the root just made, when there is
+    the snapshot `image` is never pulled; `lists` (content by file name) are in ``result/`` before the first step, for a
+    root whose installing step has nothing to do; `create_anchor` returns `anchor`, the root just made, when there is
     one, and says so in `taken`. `requirements` is what the last installing step said it had added, None before.
     """
 
-    def __init__(self, inner: ContainerManager, image: str, anchor: ContainerHandle | None) -> None:
+    def __init__(
+        self,
+        inner: ContainerManager,
+        image: str,
+        anchor: ContainerHandle | None = None,
+        *,
+        lists: Mapping[str, str] | None = None,
+    ) -> None:
         self.inner, self._image, self._anchor = inner, image, anchor
+        self._lists = dict(lists or {})
         self.requirements: dict[str, Any] | None = None
         self.taken = False
 
@@ -56,6 +66,7 @@ class RootedManager:
         return self.inner.remove(handle, force=force)
 
     def run(self, spec: ContainerSpec, **keywords: Any) -> Outcome:
+        self._write_lists(spec)
         outcome = self.inner.run(spec, **keywords)
         if any(mount.source.startswith(ROOT_PREFIX) for mount in spec.mounts):
             self._read_record(spec)
@@ -72,6 +83,19 @@ class RootedManager:
 
     def containers(self, labels: Mapping[str, str]) -> list[ContainerInfo]:
         return self.inner.containers(labels)
+
+    def _write_lists(self, spec: ContainerSpec) -> None:
+        """Before anything ran in the task, so nothing of it can be in the way."""
+        lists, self._lists = self._lists, {}
+        for mount in spec.mounts:
+            if mount.target.endswith("/result") and not mount.read_only:
+                for name, content in lists.items():
+                    path = Path(mount.source) / name
+                    try:
+                        with path.open("x", encoding="utf-8") as file:
+                            file.write(content)
+                    except OSError as error:
+                        raise InfrastructureError(f"cannot write {path}: {error.strerror or error}") from None
 
     def _read_record(self, spec: ContainerSpec) -> None:
         """From a directory that only installing steps may write to: the package's own code has no say in it."""

@@ -3,7 +3,8 @@
 ::
 
     snapshots/KEY.json  a verified snapshot (written last); its mtime is when it was last used
-    snapshots/KEY.log   what was installed when it was made
+    snapshots/KEY.log   what was printed when it was made
+    installed/KEY.json  what its rpmdb holds, in the hub's words
     known/ID.json       repo and request already resolved -> KEY
     repeats/ID.json     source package already built in a root -> its build requirements
     locks/NAME          flock: exclusive while a root is made or removed, shared while a task relies on it
@@ -33,7 +34,7 @@ from engine.core.manager import Cancelled
 from engine.core.snapshots import Snapshot, snapshot_of
 
 DIRECTORY = "buildroots"
-PARTS = ("snapshots", "known", "repeats", "locks", "jobs", "cache", "tools")
+PARTS = ("snapshots", "installed", "known", "repeats", "locks", "jobs", "cache", "tools")
 POLL = 0.05
 """Seconds between two tries for a lock."""
 
@@ -147,6 +148,7 @@ class State:
         """The record goes first, so that nobody takes up what is being removed."""
         for suffix in ("json", "log"):
             (self.path / "snapshots" / f"{key}.{suffix}").unlink(missing_ok=True)
+        (self.path / "installed" / f"{key}.json").unlink(missing_ok=True)
 
     def touch(self, key: str) -> None:
         with contextlib.suppress(OSError):

@@ -136,6 +136,16 @@ class BuildrootReport:
     seconds: float = 0.0
 
 
+def installed_log(rows: Iterable[Mapping[str, Any]]) -> str:
+    """``installed_pkgs.log`` of packages as the hub knows them: NEVRA, time of build, size, digest."""
+    lines = []
+    for row in rows:
+        epoch = f"{row['epoch']}:" if row["epoch"] else ""
+        nevra = f"{row['name']}-{epoch}{row['version']}-{row['release']}.{row['arch']}"
+        lines.append(f"{nevra} {row['buildtime']} {row['size']} {row['payloadhash']} installed\n")
+    return "".join(lines)
+
+
 def content_key(packages: Iterable[Package], shape: Shape) -> str:
     """The key of a set: hexadecimal, `KEY_LENGTH` characters."""
     content = {"shape": attrs.asdict(shape), "packages": sorted([p.nevra, p.checksum] for p in packages)}

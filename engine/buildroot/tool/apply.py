@@ -1,7 +1,7 @@
 """Turn the root at /target into exactly the given set of packages, and finish it as a build root.
 
-Job: {config, packages: [row], reinstall: [nevra], finish: bool}. Answer: {installed: [nevra], size}. Nothing but
-that set may be the result: it is checked before the transaction and in the real rpmdb after it.
+Job: {config, packages: [row], reinstall: [nevra]}. Answer: {installed: [row of rpmdb.py], size}. Nothing but that
+set may be the result: it is checked before the transaction and in the real rpmdb after it.
 """
 
 import os
@@ -11,11 +11,11 @@ import dnf.callback
 import dnf.exceptions
 import dnf.transaction
 import finish
-import rpm
 from common import DISK, PACKAGE, REPO, SCRIPT, SET, ToolError, identity, nevra, open_base, row, run_tool
+from rpmdb import NOT_COUNTED
+from rpmdb import installed as installed_now
 
 ROOT = "/target"
-NOT_COUNTED = {"gpg-pubkey"}
 
 
 class Display(dnf.callback.TransactionProgress):
@@ -67,12 +67,12 @@ def main(job):
         display = Display()
         _run(base, display)
     base.close()  # else the rpmdb stays open, and finish cannot close it for good
-    found = in_rpmdb(ROOT)
+    rows = installed_now(ROOT)
+    found = {nevra({**entry, "epoch": entry["epoch"] or 0}) for entry in rows}
     if found != set(wanted):
         raise ToolError(SET, "the root does not hold the resolved set: " + _difference(found, set(wanted)))
-    if job.get("finish", True):
-        finish.finish(ROOT)
-    return {"installed": sorted(found), "size": tree_size(ROOT)}
+    finish.finish(ROOT)
+    return {"installed": rows, "size": tree_size(ROOT)}
 
 
 def _find(base, wanted):
@@ -122,18 +122,6 @@ def _run(base, display):
 def _full(path):
     room = os.statvfs(path)
     return room.f_bavail * room.f_frsize < 16 * 1024 * 1024 or room.f_favail < 16
-
-
-def in_rpmdb(root):
-    """NEVRAs of the real rpmdb."""
-    found = set()
-    ts = rpm.TransactionSet(root)
-    for header in ts.dbMatch():
-        if header["name"] not in NOT_COUNTED:
-            fields = {key: header[key] for key in ("name", "version", "release", "arch")}
-            found.add(nevra({**fields, "epoch": header["epoch"] or 0}))
-    ts.closeDB()
-    return found
 
 
 def tree_size(root):

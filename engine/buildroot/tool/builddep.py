@@ -14,9 +14,11 @@ import sys
 import dnf
 import dnf.exceptions
 import dnf.selector
+import finish
 import rpm
 from apply import Display
 from common import kind_of, open_base, row, write_json, write_text
+from rpmdb import installed, log_lines
 
 ROOT = "/target"
 UNSATISFIED, NOT_OURS = 30, 75
@@ -36,8 +38,9 @@ def main(config_path, srpms, result, record):
         print(f"Error: {str(error).strip()}", flush=True)
         return UNSATISFIED if kind_of(error) in ("dependencies", "group") else NOT_OURS
     packages = installed(ROOT)
+    finish.close_rpmdb(ROOT)
     _list("installed_after.json", packages, result, record)
-    _installed_log(os.path.join(result, "installed_pkgs.log"), packages)
+    write_text(os.path.join(result, "installed_pkgs.log"), log_lines(packages))
     write_text(os.path.join(result, "requires"), "".join(text + "\n" for text in requires))
     _remember(record, requires, added)
     print(f"{len(added)} packages installed, {len(packages)} in the root", flush=True)
@@ -83,47 +86,8 @@ def _install(config, requires):
     base.do_transaction([display])
     if display.errors:
         raise dnf.exceptions.Error("; ".join(display.errors))
+    base.close()
     return rows
-
-
-def installed(root):
-    """Every package of the real rpmdb, with what the hub wants to know of it."""
-    rows = []
-    for header in rpm.TransactionSet(root).dbMatch():
-        rows.append(
-            {
-                "name": header["name"],
-                "version": header["version"],
-                "release": header["release"],
-                "epoch": header["epoch"],
-                "arch": header["arch"],
-                "size": header["longsize"] or header["size"] or 0,
-                "buildtime": header["buildtime"],
-                "payloadhash": _hex(header["sigmd5"]) or _header_digest(header),
-            }
-        )
-    return sorted(rows, key=lambda entry: (entry["name"], entry["arch"], entry["version"], entry["release"]))
-
-
-def _hex(value):
-    return value.hex() if isinstance(value, bytes) else (value or "")
-
-
-def _header_digest(header):
-    """Packages without an MD5 are known by their header's digest."""
-    for tag in ("sha256header", "sha1header"):
-        if header[tag]:
-            return f"{tag[:-6]}::{header[tag]}"
-    return ""
-
-
-def _installed_log(path, packages):
-    lines = []
-    for entry in packages:
-        epoch = f"{entry['epoch']}:" if entry["epoch"] else ""
-        name = "{name}-{e}{version}-{release}.{arch}".format(e=epoch, **entry)
-        lines.append(f"{name} {entry['buildtime']} {entry['size']} {entry['payloadhash']} installed\n")
-    write_text(path, "".join(lines))
 
 
 def _list(name, packages, *directories):

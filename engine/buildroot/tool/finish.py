@@ -19,7 +19,7 @@ def finish(root):
     _empty(root)
     _user(root)
     _home(root)
-    _close_rpmdb(root)
+    close_rpmdb(root)
 
 
 def _empty(root):
@@ -65,7 +65,7 @@ def _home(root):
         os.chown(path, UID, GID)
 
 
-def _close_rpmdb(root):
+def close_rpmdb(root):
     """Fold the write-ahead log in: each clone would copy it up, and nobody but root could read the database."""
     for name in DATABASES:
         path = os.path.join(root, name)
