@@ -95,7 +95,13 @@ class Manager(koji.daemon.TaskManager):  # type: ignore[misc]  # koji has no typ
             self.status = reason
             logger.info("not ready: %s", reason)
             return False
-        return bool(super().readyForTask())
+        ready = bool(super().readyForTask())
+        # koji asks about the load last, with a limit of its own: having come that far, ours decides.
+        if ready or self.status.startswith("Load average"):
+            load, limit = os.getloadavg()[0], self.worker.max_load * os.sysconf("SC_NPROCESSORS_ONLN")
+            ready = load <= limit
+            self.status = "" if ready else f"Load average {load:.2f} > {limit:.2f}"
+        return ready
 
     def _why_not(self) -> str:
         """Reasons of this worker's own; koji's follow."""

@@ -68,5 +68,6 @@ class WorkerOptions:
         "Infrastructure failures in a row after which no task is taken any more for `pause` seconds.", 3, ge=1
     )
     pause: int = doc("Seconds to stay out before the self-check is run again.", 300, ge=1)
+    max_load: float = doc("Load average per CPU above which no task is taken; kojid's is 4.", 4.0, gt=0)
     selinux_type: str | None = doc("SELinux process type of the containers.", None)
     selinux_level: str | None = doc("SELinux level of the containers.", None)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from xmlrpc.client import Fault
 
 import tomli_w
 
@@ -85,6 +86,15 @@ def wait_for(what: Callable[[], Any], timeout: float = 20.0, words: str = "") ->
     return value
 
 
+def fault_of(hub: HubStandIn, task: int) -> tuple[int, str]:
+    """Code and text of the fault that a task failed with."""
+    try:
+        hub.result(task)
+    except Fault as fault:
+        return fault.faultCode, fault.faultString
+    raise AssertionError(f"task {task} did not fail")
+
+
 class WorkerProcess:
     """One `engine worker`, its files below `folder`, and the socket that plays systemd for it."""
 
@@ -118,7 +128,7 @@ class WorkerProcess:
                 "offline_retry_interval": 1,
                 **hub_options,
             },
-            "worker": {"id": self.worker_id, "recipes": [str(recipes)], "shutdown_timeout": 0},
+            "worker": {"id": self.worker_id, "recipes": [str(recipes)], "shutdown_timeout": 0, "max_load": 1000.0},
         }
         self.process: subprocess.Popen[bytes] | None = None
         self._systemd: socket.socket | None = None
@@ -129,6 +139,8 @@ class WorkerProcess:
         self.config.write_text(tomli_w.dumps(self.settings))
         address = self.folder / "notify"
         address.unlink(missing_ok=True)
+        if self._systemd is not None:
+            self._systemd.close()
         self._systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._systemd.bind(str(address))
         self._systemd.setblocking(False)

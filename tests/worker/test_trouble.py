@@ -1,0 +1,298 @@
+"""What goes wrong around a task: cancel, signals, kill -9, a hub that is away, a podman that is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.hub import HubStandIn
+from tests.worker.conftest import StartWorker
+from tests.worker.workshop import WorkerProcess, wait_for
+
+pytestmark = pytest.mark.podman
+
+
+def running(worker: WorkerProcess, hub: HubStandIn, task: int) -> None:
+    """Wait until the task's container says something."""
+    wait_for(lambda: (hub.task_dir(task) / "say.log").exists(), 20, worker.log.read_text())
+
+
+def ends_of(hub: HubStandIn, task: int) -> list[str]:
+    """The calls that ended this task, that the hub accepted."""
+    ends = ("host.closeTask", "host.failTask", "host.refuseTask", "host.freeTasks")
+    return [
+        call.method
+        for call in hub.call_log
+        if call.method in ends and call.fault_code is None and task in (call.args[0], *_listed(call.args[0]))
+    ]
+
+
+def _listed(value: object) -> list[int]:
+    return value if isinstance(value, list) else []
+
+
+def test_cancel_while_a_step_runs(hub: HubStandIn, worker: WorkerProcess) -> None:
+    task = hub.make_task("toy", ["long", 600])
+    running(worker, hub, task)
+    assert len(worker.containers()) == 1
+    hub.cancel(task)
+    # One poll (1 s) and the grace (2 s); this step ends at SIGTERM.
+    wait_for(lambda: not worker.containers(), 6)
+    wait_for(lambda: not worker.workspaces(), 6)
+    assert hub.task(task)["state_name"] == "CANCELED"
+    assert ends_of(hub, task) == []
+    again = hub.make_task("toy", ["next"])
+    assert hub.wait_task(again)["state_name"] == "CLOSED"
+    assert worker.terminate() == 0
+    worker.assert_nothing_left()
+
+
+def test_cancel_of_a_step_that_ignores_sigterm(hub: HubStandIn, make_worker: StartWorker, toy_recipes: Path) -> None:
+    recipe = toy_recipes / "toy.toml"
+    recipe.write_text(recipe.read_text().replace("echo asked to stop; exit 3", ""))
+    worker = make_worker().start()
+    task = hub.make_task("toy", ["stubborn", 600])
+    running(worker, hub, task)
+    hub.cancel(task)
+    wait_for(lambda: not worker.containers(), 10)
+    assert worker.terminate() == 0
+    worker.assert_nothing_left()
+
+
+def test_cancel_while_free_and_while_uploading(hub: HubStandIn, worker: WorkerProcess) -> None:
+    never = hub.make_task("toy", ["free"], arch="s390x")
+    hub.cancel(never)
+    task = hub.make_task("toy", ["uploading", 1])
+    running(worker, hub, task)
+    hub.slow_answers(0.5)
+    wait_for(lambda: [call for call in hub.calls("rawUpload") if call.args[1] == "said.txt"])
+    hub.cancel(task)
+    hub.slow_answers(0)
+    wait_for(lambda: not worker.workspaces(), 10)
+    assert hub.task(task)["state_name"] == "CANCELED"
+    assert worker.terminate() == 0
+    worker.assert_nothing_left()
+
+
+def test_sigterm_frees_what_runs(hub: HubStandIn, worker: WorkerProcess) -> None:
+    task = hub.make_task("toy", ["long", 600])
+    running(worker, hub, task)
+    started = time.monotonic()
+    assert worker.terminate() == 0
+    assert time.monotonic() - started < 10
+    worker.assert_nothing_left()
+    assert hub.task(task)["state_name"] == "FREE"
+    assert ends_of(hub, task) == ["host.freeTasks"]
+    last = [call.method for call in hub.call_log if call.who == "builder1"][-3:]
+    assert last == ["host.freeTasks", "host.updateHost", "logout"]
+    assert hub.calls("host.updateHost")[-1].kwargs == {"task_load": 0.0, "ready": False}
+
+
+def test_sigterm_gives_running_tasks_their_time(hub: HubStandIn, make_worker: StartWorker) -> None:
+    worker = make_worker()
+    worker.settings["worker"]["shutdown_timeout"] = 60
+    worker.start()
+    task = hub.make_task("toy", ["short", 3])
+    running(worker, hub, task)
+    late = hub.make_task("toy", ["not any more"])
+    assert worker.terminate() == 0
+    assert hub.task(task)["state_name"] == "CLOSED"
+    assert hub.task(late)["state_name"] in {"FREE", "ASSIGNED"}
+    worker.assert_nothing_left()
+
+
+def test_a_second_sigterm_does_not_wait(hub: HubStandIn, make_worker: StartWorker) -> None:
+    worker = make_worker()
+    worker.settings["worker"]["shutdown_timeout"] = 600
+    worker.start()
+    task = hub.make_task("toy", ["long", 600])
+    running(worker, hub, task)
+    worker.signal(signal.SIGTERM)
+    wait_for(lambda: any("STOPPING=1" in text for text in worker.listen()))
+    assert worker.containers() != []
+    assert worker.terminate(20) == 0
+    assert hub.task(task)["state_name"] == "FREE"
+    worker.assert_nothing_left()
+
+
+@pytest.mark.parametrize("phase", ["before open", "after open", "step running", "during upload", "before close"])
+def test_kill_9_and_restart(hub: HubStandIn, make_worker: StartWorker, phase: str) -> None:
+    worker = make_worker().start()
+    first = worker.pid
+    if phase in {"before open", "after open"}:
+        hub.slow_answers(0.3)
+    task = hub.make_task("toy", [phase, 2])
+    seen = {
+        "before open": lambda: hub.calls("getTaskInfo", who="builder1"),
+        "after open": lambda: hub.calls("host.openTask"),
+        "step running": lambda: (hub.task_dir(task) / "say.log").exists(),
+    }
+    if phase in seen:
+        wait_for(seen[phase])
+    else:
+        running(worker, hub, task)
+        hub.slow_answers(0.5)
+        name = {"during upload": "rawUpload", "before close": "checkUpload"}[phase]
+        wait_for(lambda: [call for call in hub.calls(name) if call.args[1] == "said.txt"])
+    worker.kill()
+    # The kernel kills the task processes with the daemon: none can close a task opened anew.
+    wait_for(lambda: not worker.processes(), 5)
+    hub.slow_answers(0)
+    hub.forget_calls()
+    worker.start("--force-lock")
+    assert worker.pid != first
+    assert hub.wait_task(task, 40)["state_name"] == "CLOSED", worker.log.read_text()
+    assert hub.result(task)["text"] == phase
+    assert ends_of(hub, task).count("host.closeTask") == 1
+    assert worker.terminate() == 0
+    worker.assert_nothing_left()
+
+
+def test_containers_of_a_killed_worker_are_gone_before_its_tasks_are_freed(
+    hub: HubStandIn, make_worker: StartWorker
+) -> None:
+    worker = make_worker().start()
+    task = hub.make_task("toy", ["long", 600])
+    running(worker, hub, task)
+    worker.kill()
+    assert len(worker.containers()) == 1
+    assert len(worker.workspaces()) == 1
+    hub.add_host("builder2", arches="x86_64")  # so that the freed task need not come back here
+    worker.start("--force-lock")
+    freed = wait_for(lambda: hub.calls("host.freeTasks"))[0]
+    removed = [line for line in worker.log.read_text().splitlines() if "left by a dead process" in line]
+    assert freed.args == ([task],)
+    assert len(removed) == 2  # the container and the directory, both in the log before the loop began
+
+
+def test_a_task_process_that_is_killed_counts_as_this_hosts_fault(hub: HubStandIn, worker: WorkerProcess) -> None:
+    task = hub.make_task("toy", ["long", 600])
+    running(worker, hub, task)
+    children = [pid for pid in worker.processes() if pid != worker.pid]
+    os.kill(children[0], signal.SIGKILL)
+    freed = wait_for(lambda: hub.calls("host.freeTasks"))[0]
+    assert freed.args == ([task],)
+    assert "ended without clearing up" in worker.log.read_text()
+
+
+@pytest.mark.parametrize("phase", ["idle", "step running", "during upload", "before close"])
+def test_the_hub_is_away_for_a_while(hub: HubStandIn, worker: WorkerProcess, phase: str) -> None:
+    seconds = 4.0
+    if phase == "idle":
+        with hub.network_outage():
+            time.sleep(seconds)
+    task = hub.make_task("toy", [phase, 2])
+    if phase != "idle":
+        running(worker, hub, task)
+    if phase in {"during upload", "before close"}:
+        hub.slow_answers(0.3)
+        name = {"during upload": "rawUpload", "before close": "checkUpload"}[phase]
+        wait_for(lambda: [call for call in hub.calls(name) if call.args[1] == "said.txt"])
+    if phase != "idle":
+        with hub.network_outage():
+            time.sleep(seconds)
+        hub.slow_answers(0)
+    assert hub.wait_task(task, 60)["state_name"] == "CLOSED", worker.log.read_text()
+    assert (hub.task_dir(task) / "say.log").read_text() == f"said {phase}\n"
+    assert ends_of(hub, task) == ["host.closeTask"]
+    assert worker.terminate() == 0
+    worker.assert_nothing_left()
+
+
+def test_sigterm_while_the_hub_is_away(hub: HubStandIn, worker: WorkerProcess) -> None:
+    task = hub.make_task("toy", ["long", 600])
+    running(worker, hub, task)
+    with hub.network_outage():
+        time.sleep(3)
+        assert worker.terminate(40) == 0
+    worker.assert_nothing_left()
+    hub.add_host("builder2", arches="x86_64")
+    worker.start("--force-lock")
+    wait_for(lambda: hub.calls("host.freeTasks"))
+
+
+def test_the_hub_says_it_is_offline(hub: HubStandIn, worker: WorkerProcess) -> None:
+    task = hub.make_task("toy", ["x", 2])
+    running(worker, hub, task)
+    hub.offline(True)
+    time.sleep(3)
+    hub.offline(False)
+    assert hub.wait_task(task, 30)["state_name"] == "CLOSED", worker.log.read_text()
+
+
+def test_sessions_expire_while_a_task_runs(hub: HubStandIn, worker: WorkerProcess) -> None:
+    task = hub.make_task("toy", ["x", 3])
+    running(worker, hub, task)
+    hub.expire_session("builder1")
+    assert hub.wait_task(task, 30)["state_name"] == "CLOSED", worker.log.read_text()
+    again = hub.make_task("toy", ["y"])
+    assert hub.wait_task(again, 30)["state_name"] == "CLOSED", worker.log.read_text()
+    assert [call for call in hub.calls("login") if call.kwargs.get("renew")]
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["host.openTask", "host.setTaskWeight", "subsession", "rawUpload", "host.closeTask", "logout", "host.updateHost"],
+)
+def test_an_answer_is_lost(hub: HubStandIn, worker: WorkerProcess, method: str) -> None:
+    hub.lose_answers(method)
+    task = hub.make_task("toy", ["x", 1])
+    assert hub.wait_task(task, 30)["state_name"] == "CLOSED", worker.log.read_text()
+    assert (hub.task_dir(task) / "say.log").read_text() == "said x\n"
+    assert ends_of(hub, task).count("host.closeTask") == 1
+    wait_for(lambda: not worker.workspaces())
+    assert "not a recipe" not in worker.log.read_text()
+    assert worker.terminate() == 0
+    worker.assert_nothing_left()
+
+
+def test_a_session_taken_over_ends_the_worker(hub: HubStandIn, make_worker: StartWorker) -> None:
+    worker = make_worker().start()
+    task = hub.make_task("toy", ["long", 600])
+    running(worker, hub, task)
+    other = make_worker().start(ready=False)
+    assert other.wait() == 4
+    assert "another worker (pid" in other.log.read_text()
+    with suppress(Exception):
+        hub.session("builder1").exclusiveSession(force=True)
+    assert worker.wait(60) == 4
+    worker.assert_nothing_left()
+
+
+def test_a_second_daemon_of_the_same_user_is_refused(hub: HubStandIn, worker: WorkerProcess, tmp_path: Path) -> None:
+    other = WorkerProcess(
+        hub, tmp_path / "other", worker.settings["adjutant_task_image_default"], user="builder1",
+        recipes=Path(worker.settings["worker"]["recipes"][0]),
+    )  # fmt: skip
+    other.settings["worker"]["id"] += "-other"
+    try:
+        other.start(ready=False)
+        assert other.wait() == 4
+        assert "another daemon works as this user" in other.log.read_text()
+        assert "--force-lock" in other.log.read_text()
+    finally:
+        other.close()
+    task = hub.make_task("toy", ["x"])
+    assert hub.wait_task(task)["state_name"] == "CLOSED"
+
+
+def test_podman_is_killed_while_a_step_runs(hub: HubStandIn, worker: WorkerProcess) -> None:
+    task = hub.make_task("toy", ["through", 4])
+    running(worker, hub, task)
+    services = [pid for pid in _children(worker.pid) if b"podman" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert services
+    for pid in services:
+        os.kill(pid, signal.SIGKILL)
+    assert hub.wait_task(task, 40)["state_name"] == "CLOSED", worker.log.read_text()
+    assert (hub.task_dir(task) / "say.log").read_text() == "said through\n"
+    assert worker.terminate() == 0
+    worker.assert_nothing_left()
+
+
+def _children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
