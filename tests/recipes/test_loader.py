@@ -15,9 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.adapters.recipes import read_recipe
-from engine.core.errors import BadInput
+from engine.cli.render import read_request
+from engine.core.errors import BadInput, EngineError
 from engine.core.lint import warnings
 from engine.core.loader import load_recipe
+from engine.core.render import render
 from engine.core.skeleton import skeleton
 from engine.core.structure import unstructure
 
@@ -82,6 +84,11 @@ def _places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str 
             yield from _places(item, (*path, index))
 
 
+REQUESTS = {
+    "buildArch": [read_request(ROOT / "tests/golden/buildArch/macros_and_env/request.toml")],
+    "createrepo": [read_request(next((ROOT / "tests/golden/createrepo").glob("*/request.toml")))],
+    "toy": [read_request(ROOT / "tests/golden/toy/most/request.toml")],
+}
 DATA = [tomllib.loads(path.read_text()) for path in ALL]
 
 
@@ -102,4 +109,8 @@ def test_any_change_gives_a_recipe_or_problems(data: st.DataObject) -> None:
         if not document:
             return
     with contextlib.suppress(BadInput):
-        warnings(load_recipe(tomli_w.dumps(document), "x.toml"), "x.toml")
+        recipe = load_recipe(tomli_w.dumps(document), "x.toml")
+        warnings(recipe, "x.toml")
+        for request in REQUESTS.get(recipe.method, []):
+            with contextlib.suppress(EngineError):
+                render(recipe, request.task, request.facts)
