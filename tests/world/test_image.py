@@ -9,6 +9,7 @@ import pytest
 
 from tests.world.conftest import Shell
 from tools import standin
+from tools.miniworld.images import STANDIN_BASE
 from tools.miniworld.roots import REPO_IN_CONTAINER
 
 pytestmark = pytest.mark.podman
@@ -65,6 +66,20 @@ def test_dnf_installs_from_the_repositories_that_the_image_names(shell: Shell) -
         pytest.skip("the image's repositories are on the network")
     volume = f"--volume={standin.world_repo()}:{REPO_IN_CONTAINER}:ro"
     assert shell("dnf -y install ninja-build >&2 && ninja --version", volume).startswith("1.")
+
+
+def test_mock_core_configs_is_out_of_reach_without_epel(podman_host: None) -> None:
+    """As on AlmaLinux; else building the Containerfile here would not show that it enables EPEL first."""
+    if not standin.converts():
+        pytest.skip("the bare root belongs to the stand-in world")
+    done = subprocess.run(
+        ["podman", "run", "--rm", "--network=none", "--label=io.koji.adjutant.test=world",
+         f"--volume={standin.world_repo()}:{REPO_IN_CONTAINER}:ro", STANDIN_BASE, "dnf", "-y", "install",
+         "mock-core-configs"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "Unable to find a match: mock-core-configs" in done.stderr
 
 
 def test_dnf_left_no_cache(shell: Shell) -> None:

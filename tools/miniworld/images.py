@@ -101,6 +101,11 @@ def _forget_untagged() -> None:
 def _ensure_base(repo: Path) -> None:
     if image_key(STANDIN_BASE) == base_key():
         return
+    if os.geteuid() != 0:
+        raise CommandError(
+            f"only root can make {STANDIN_IMAGE}: run `make setup` as root, then, as this user, "
+            f"`sudo podman save {STANDIN_IMAGE} | podman load`"
+        )
     _say("task image: installing the bare root of the stand-in world")
     with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="root-") as folder:
         root = Path(folder) / "root"
