@@ -24,6 +24,7 @@ from engine.adapters.podman_api import PodmanApi, Refused, ServiceGone, ServiceS
 from engine.adapters.podman_images import ensure_image
 from engine.adapters.podman_service import PodmanService
 from engine.adapters.podman_watch import Watch
+from engine.adapters.secrets import PodmanSecrets
 from engine.core.errors import ContainerError
 from engine.core.manager import Cancelled, ContainerInfo, ContainerTimeouts, ImageInfo, LogSink, Outcome, PullPolicy
 from engine.core.podman_form import anchors_of, body
@@ -36,13 +37,15 @@ logger = logging.getLogger(__name__)
 class PodmanConfig:
     """Settings of the manager. `socket` a path or URL, None: look for one or start a private service.
 
-    `worker_id` is the label value that says a container is ours to remove.
+    `worker_id` is the label value that says a container is ours to remove. `secrets` are `adjutant_secrets`:
+    the operator's files by name.
     """
 
     worker_id: str
     socket: str | None = None
     pull_policy: PullPolicy = "if-not-present"
     timeouts: ContainerTimeouts = field(factory=ContainerTimeouts)
+    secrets: Mapping[str, str] = field(factory=dict)
 
 
 class PodmanManager:
@@ -52,6 +55,7 @@ class PodmanManager:
         self.config = config
         self.service = PodmanService(config.socket, environ=environ)
         self._api = PodmanApi(self.service)
+        self.secrets = PodmanSecrets(self._api, config.secrets)
         self._roots: dict[str, str] = {}
 
     def __enter__(self) -> Self:
@@ -150,7 +154,7 @@ class PodmanManager:
         log_limit: int | None = None,
     ) -> Outcome:
         """See `ContainerManager`. The file at `spec.log_path` stays (in conmon's format); None: a private one."""
-        with self._with_log(spec) as (logged, output):
+        with self.secrets.lent(spec), self._with_log(spec) as (logged, output):
             handle: ContainerHandle | None = None
             try:
                 handle = self.create(logged)

@@ -81,14 +81,15 @@ class PodmanApi:
         what: str,
         where: str,
         params: Mapping[str, Any] | None = None,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | bytes | None = None,
         timeout: float = CALL_TIMEOUT,
         patience: float = PATIENCE,
     ) -> Any:
         """The decoded answer: JSON, else text, None when empty.
 
-        `what` and `where` start the error text (``create container x``). A service that went away is started
-        or waited for and asked again for `patience` seconds; give 0 where repeating would do harm.
+        `body` is posted as JSON, bytes as they are. `what` and `where` start the error text (``create container x``).
+        A service that went away is started or waited for and asked again for `patience` seconds; give 0 where
+        repeating would do harm.
         """
         end = time.monotonic() + patience
         pause = 0.05
@@ -111,7 +112,7 @@ class PodmanApi:
         what: str,
         where: str,
         params: Mapping[str, Any] | None,
-        body: Mapping[str, Any] | None,
+        body: Mapping[str, Any] | bytes | None,
         timeout: float,
     ) -> Any:
         with self._errors(what, where):
@@ -153,14 +154,16 @@ class PodmanApi:
         method: str,
         path: str,
         params: Mapping[str, Any] | None,
-        body: Mapping[str, Any] | None,
+        body: Mapping[str, Any] | bytes | None,
         timeout: float,
         *,
         stream: bool,
     ) -> Any:
         api = self._connected()
         keywords: dict[str, Any] = {"params": params, "timeout": timeout, "stream": stream}
-        if body is not None:
+        if isinstance(body, bytes):
+            keywords["data"] = body
+        elif body is not None:
             keywords["data"] = json.dumps(body)
             keywords["headers"] = {"content-type": "application/json"}
         return getattr(api, method.lower())(path, **keywords)

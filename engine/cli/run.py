@@ -92,6 +92,7 @@ def run(
         worker_id=settings.worker_id,
         pull_policy=settings.adjutant_image_pull_policy,
         timeouts=settings.adjutant_container_timeouts,
+        secrets=settings.adjutant_secrets,
     )
     command = keep_command(click.get_current_context(), given)
     with stop_signals() as stopped, PodmanManager(podman) as manager:

@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
+from engine.core.images import ImageRule
 from engine.core.manager import ContainerTimeouts, PullPolicy
 from engine.core.recipe import Selinux, doc
 
@@ -151,6 +152,11 @@ class Settings:
     adjutant_network_enabled: bool = doc("False: no container has network, whatever a recipe says.", True)
     adjutant_container_labels: Mapping[str, str] = doc("Labels of every container.", factory=dict)
     adjutant_container_timeouts: ContainerTimeouts = doc("Seconds.", factory=ContainerTimeouts)
+    adjutant_images: tuple[ImageRule, ...] = doc("Images by method, build tag and arch; the first match wins.", ())
+    adjutant_images_allowed: tuple[str, ...] = doc(
+        "Globs of the images that a hub tag's extra `adjutant.image` may name; empty: none.", ()
+    )
+    adjutant_secrets: Mapping[str, str] = doc("Host files of the secrets that steps may name, by name.", factory=dict)
     worker_id: str = doc("Names this worker in labels and container names.", "local")
     workdir: str = doc("Host directory of the tasks' workspaces.", "/var/tmp/koji-adjutant")  # noqa: S108 - a state directory, made 0700 by its adapter
     topdir: str = doc("The hub's tree on this host.", "/mnt/koji")

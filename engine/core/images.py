@@ -157,22 +157,3 @@ def _tag_image_complaint(said: object, allowed: Sequence[str]) -> str:
     if not any(fnmatchcase(reference.repository, pattern) or fnmatchcase(said, pattern) for pattern in allowed):
         return "is not below adjutant_images_allowed"
     return ""
-
-
-class TagImages:
-    """The hub's `adjutant.image` by tag, kept for `seconds`; an unreachable hub leaves the last answer valid."""
-
-    def __init__(self, seconds: float = 300.0) -> None:
-        self._seconds = seconds
-        self._known: dict[str, tuple[float, Any]] = {}
-
-    def get(self, tag: str, now: float) -> tuple[bool, Any]:
-        """(fresh, value): when not fresh, ask the hub and `put`; if it does not answer, use the value."""
-        if tag not in self._known:
-            return False, None
-        at, value = self._known[tag]
-        return now - at < self._seconds, value
-
-    def put(self, tag: str, value: Any, now: float) -> None:
-        """The hub's answer at `now` (seconds, any clock that only goes forward)."""
-        self._known[tag] = (now, value)

@@ -14,6 +14,7 @@ import attrs
 from engine.core import policy, templates
 from engine.core.errors import BadInput, EngineError, InfrastructureError, Problem, TaskFailed
 from engine.core.facts import BuildrootFacts, Facts, ProbeAnswer, TaskRequest
+from engine.core.images import choose_image
 from engine.core.plan import Plan, PlannedFile, PlannedInput, Workspace
 from engine.core.recipe import Buildroot, Input, Recipe
 from engine.core.rendering import Rendering, container_name, labels, selinux_level
@@ -160,7 +161,7 @@ def _variables(request: TaskRequest, params: Mapping[str, Any], facts: Facts, wo
         "task": {"id": request.task_id, **task},
         "settings": attrs.asdict(facts.settings),
         "host": known(facts.host),
-        "image": facts.image or facts.settings.adjutant_task_image_default,
+        "image": facts.image or _image(request, facts),
         "workspace": known(workspace),
         "repo": known(facts.repo),
         "old_repo": known(facts.old_repo),
@@ -170,6 +171,20 @@ def _variables(request: TaskRequest, params: Mapping[str, Any], facts: Facts, wo
         "macros": [known(macro) for macro in facts.macros],
         "env": [known(variable) for variable in facts.env],
     }
+
+
+def _image(request: TaskRequest, facts: Facts) -> str:
+    """The operator's image for this task (`engine.core.images.choose_image`)."""
+    tag, repo, settings = facts.build_tag, facts.repo, facts.settings
+    return choose_image(
+        method=request.method,
+        arch=request.arch,
+        default=settings.adjutant_task_image_default,
+        tag=tag.name if tag else repo.tag_name if repo else "",
+        extra=tag.extra if tag else None,
+        rules=settings.adjutant_images,
+        allowed=settings.adjutant_images_allowed,
+    ).image
 
 
 def _inputs(rendering: Rendering, workspace: Workspace) -> tuple[tuple[PlannedInput, ...], dict[str, str | None]]:

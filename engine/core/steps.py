@@ -25,6 +25,7 @@ from engine.core.spec import (
 UID = GID = 1000  # ADR "UID/GID Strategy": koji:koji
 TARGET = "/target"
 MAX_CONTAINER_NAME = 200
+MAX_SECRET_NAME = 64  # podman's
 
 
 def render_steps(
@@ -109,7 +110,7 @@ def _container(
         network_disabled=not settings.adjutant_network_enabled or not _online(step.network or base.network, facts),
         mounts=mounts,
         tmpfs=_tmpfs(rendering, step, place),
-        secrets=tuple(_secret(facts.settings.worker_id, task_id, name, root) for name in step.secrets),
+        secrets=_secrets(rendering, step, place, task_id, root=root),
         capabilities=CAPABILITY_PROFILES[step.caps or base.caps],
         limits=_limits(rendering, base.limits, step.limits, place),
         labels=labels(facts, task_id, "step"),
@@ -251,6 +252,18 @@ def _online(network: Network, facts: Facts) -> bool:
     return network == "default" or (network == "repos" and any(not repo.path for repo in facts.repos))
 
 
-def _secret(worker_id: str, task_id: int, name: str, root: bool) -> SecretMount:
-    uid = 0 if root else UID
-    return SecretMount(name=f"adjutant-{worker_id}-{task_id}-{name}", target=f"/run/secrets/{name}", uid=uid, gid=uid)
+def _secrets(rendering: Rendering, step: Step, place: str, task_id: int, *, root: bool) -> tuple[SecretMount, ...]:
+    """The operator's secrets as files that only the step's user can read."""
+    settings, uid = rendering.facts.settings, 0 if root else UID
+    mounts = []
+    for index, name in enumerate(step.secrets):
+        full = f"adjutant-{settings.worker_id}-{task_id}-{name}"
+        if name not in settings.adjutant_secrets:
+            message, cure = f"there is no secret '{name}' here", "the operator maps it to a file: adjutant_secrets"
+            rendering.complain(f"{place}.secrets[{index}]", message, cure)
+        elif len(full) > MAX_SECRET_NAME:
+            message = f"the secret's name in podman becomes {len(full)} characters long, {MAX_SECRET_NAME} is the most"
+            rendering.complain(f"{place}.secrets[{index}]", message, "shorten worker.id or the secret's name")
+        else:
+            mounts.append(SecretMount(name=full, target=f"/run/secrets/{name}", uid=uid, gid=uid))
+    return tuple(mounts)

@@ -9,6 +9,7 @@ import attrs
 from attrs import frozen
 
 from engine.core.facts import Limit, MountRule
+from engine.core.images import ImageRule
 from engine.core.manager import ContainerTimeouts, PullPolicy
 from engine.core.recipe import doc
 from engine.worker.options import HubOptions, WorkerOptions
@@ -27,6 +28,11 @@ class WorkerFile:
     adjutant_network_enabled: bool = doc("False: no container has network, whatever a recipe says.", True)
     adjutant_container_labels: Mapping[str, str] = doc("Labels added to every container.", factory=dict)
     adjutant_container_timeouts: ContainerTimeouts = doc("Seconds.", factory=ContainerTimeouts)
+    adjutant_images: tuple[ImageRule, ...] = doc("Images by method, build tag and arch; the first match wins.", ())
+    adjutant_images_allowed: tuple[str, ...] = doc(
+        "Globs of the images that a hub tag's extra `adjutant.image` may name; empty: none.", ()
+    )
+    adjutant_secrets: Mapping[str, str] = doc("Host files of the secrets that steps may name, by name.", factory=dict)
     limits: Limit = doc("Ceiling for one container.", factory=Limit)
     variables: Mapping[str, str] = doc("Values for recipes, as `settings.variables`.", factory=dict)
     rlimits: Mapping[str, str] = doc("`RLIMIT_*` of the daemon: `soft` or `soft hard`, as in kojid.conf.", factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from attrs import evolve, frozen
 from engine.core import policy
 from engine.core.errors import BadInput, Problem, did_you_mean
 from engine.core.facts import Settings
+from engine.core.images import parse_reference
 from engine.core.structure import structure, unstructure
 from engine.settings import kojid, sources
 from engine.settings.document import LEAVES, WorkerFile
@@ -175,6 +177,9 @@ def _plan_settings(file: WorkerFile) -> Settings:
         adjutant_network_enabled=file.adjutant_network_enabled,
         adjutant_container_labels=file.adjutant_container_labels,
         adjutant_container_timeouts=file.adjutant_container_timeouts,
+        adjutant_images=file.adjutant_images,
+        adjutant_images_allowed=file.adjutant_images_allowed,
+        adjutant_secrets=file.adjutant_secrets,
         worker_id=worker.id,
         workdir=hub.workdir,
         topdir=hub.topdir,
@@ -209,12 +214,26 @@ def _complaints(file: WorkerFile) -> Iterator[tuple[str, str, str]]:
     for key in file.adjutant_container_labels:
         if key.startswith(LABEL_PREFIX):
             yield "adjutant_container_labels", f"'{key}' is set by the worker itself", "use another prefix"
+    yield from _image_and_secret_complaints(file)
     for name, seconds in (("pull", 1), ("start", 1), ("stop_grace", 0)):
         if getattr(file.adjutant_container_timeouts, name) < seconds:
             yield f"adjutant_container_timeouts.{name}", f"must be at least {seconds} s", ""
     for name, text in file.rlimits.items():
         if not name.startswith("RLIMIT_") or not all(_is_limit(part) for part in text.split()) or not text:
             yield "rlimits", f"{name} = '{text}' is no limit", 'write RLIMIT_NOFILE = "soft hard"'
+
+
+def _image_and_secret_complaints(file: WorkerFile) -> Iterator[tuple[str, str, str]]:
+    for name, path in file.adjutant_secrets.items():
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+            yield "adjutant_secrets", f"'{name}' cannot be a secret's name", "letters, digits, '.', '_' and '-'"
+        if complaint := policy.path_complaint(path):
+            yield "adjutant_secrets", f"{name}: {complaint[0]}", complaint[1]
+    for index, rule in enumerate(file.adjutant_images):
+        try:
+            parse_reference(rule.image)
+        except ValueError as error:
+            yield f"adjutant_images[{index}].image", str(error), ""
 
 
 def _is_limit(text: str) -> bool:

@@ -96,6 +96,7 @@ class Daemon:
             socket=self.config.worker.podman,
             pull_policy=settings.adjutant_image_pull_policy,
             timeouts=settings.adjutant_container_timeouts,
+            secrets=settings.adjutant_secrets,
         )
 
     def _containers(self) -> PodmanManager:
@@ -300,6 +301,7 @@ class Daemon:
         self._containers().close()
         self.state.release_lock()
         signal.set_wakeup_fd(-1)
+        self.notifier.restore()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell is the point
 
 

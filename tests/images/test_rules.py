@@ -8,7 +8,6 @@ from engine.core.image_contents import REQUIRED, RUNS, ImageConfig, judge_answer
 from engine.core.images import (
     ImageRule,
     Reference,
-    TagImages,
     choose_image,
     parse_reference,
     prunable,
@@ -102,14 +101,6 @@ def test_the_hub_cannot_name_any_image(said: object) -> None:
     )
     assert choice.image == "d"
     assert "adjutant.image" in choice.reason
-
-
-def test_a_tags_image_is_remembered_for_a_while_and_outlives_the_hub() -> None:
-    cache = TagImages(seconds=300)
-    assert cache.get("t", 0) == (False, None)
-    cache.put("t", "r.example/a", 10)
-    assert cache.get("t", 309) == (True, "r.example/a")
-    assert cache.get("t", 311) == (False, "r.example/a")
 
 
 def _good_output() -> str:
