@@ -23,11 +23,14 @@ interval (`run_interval` is 0.1 s here, the others are upstream's).
 Clients: `session(user)` is a logged-in koji.ClientSession; `call_log` and `calls(method, who)` are
 `CallRecord`s: time, seconds, who, session_id, callnum, method, args, kwargs, result, fault_code,
 fault_text. A raw upload is method "rawUpload", args (directory, name), kwargs offset, overwrite, size.
+`command_line.CommandLine(hub, directory)("make-task", "sleep", "1")` runs the installed `koji` as a user.
+`upstream_builder` is a builder of koji.daemon.TaskManager, to compare with.
 `minimal_rpm(...)` makes the bytes of a package with a header and no files.
 
 By hand: `python -m tests.hub --topdir DIR --port 8080`.
 
-Not here: sslLogin and GSSAPI, volumes, maven, win, image and dist-repo calls, drafts, mail. What of the
+Not here: sslLogin and GSSAPI, volumes, maven, win, image and dist-repo calls, drafts, mail, the lock of a
+file that two clients upload at once, noarch comparison and tag policies. What of the
 recorded traffic is not answered alike is listed in test_transcripts.py.
 """
 

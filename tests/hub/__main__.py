@@ -28,6 +28,8 @@ def main() -> None:
     )
     parser.add_argument("--run-interval", type=float, default=1.0, help="seconds between scheduler runs")
     options = parser.parse_args()
+    if (options.topdir / "repos").is_dir() and any((options.topdir / "repos").iterdir()):
+        parser.error(f"{options.topdir} holds the repositories of an earlier run: give an empty directory")
     settings = Settings(run_interval=options.run_interval, repo_auto=True)
     with HubStandIn(options.topdir, port=options.port, settings=settings) as hub:
         print(f"server  {hub.url}\ntopurl  {hub.topurl}\nusers   admin/admin (admin), kojira/kojira")

@@ -18,6 +18,8 @@ _NAME, _VERSION, _RELEASE, _EPOCH, _BUILDTIME, _ARCH = 1000, 1001, 1002, 1003, 1
 _VENDOR, _DISTRIBUTION, _PACKAGER = 1011, 1010, 1015
 _SOURCERPM, _SOURCEPACKAGE, _BUILDARCHS = 1044, 1106, 1089
 _SIGMD5 = 1004
+#: digests of the header that stand in for a missing MD5, best first (contract 5.4)
+_LABELLED = (("sha3-256", 279), ("sha256", 273), ("sha1", 269))
 
 
 def _text(value: Any) -> str:
@@ -31,7 +33,6 @@ def read_header(path: Path) -> dict[str, Any]:
     sourcerpm = header.get(_SOURCERPM)
     source = bool(header.get(_SOURCEPACKAGE)) or sourcerpm is None
     epoch = header.get(_EPOCH)
-    md5 = signature.get(_SIGMD5)
     return {
         "name": _text(header.get(_NAME)),
         "version": _text(header.get(_VERSION)),
@@ -40,9 +41,19 @@ def read_header(path: Path) -> dict[str, Any]:
         "arch": "src" if source else _text(header.get(_ARCH)),
         "sourcerpm": None if source or sourcerpm is None else _text(sourcerpm),
         "buildtime": (header.get(_BUILDTIME) or [0])[0],
-        "payloadhash": md5.hex() if md5 else "",
+        "payloadhash": _payloadhash(signature),
         "size": path.stat().st_size,
     }
+
+
+def _payloadhash(signature: koji.RawHeader) -> str:
+    md5 = signature.get(_SIGMD5)
+    if md5:
+        return str(md5.hex())
+    for label, tag in _LABELLED:
+        if tag in signature:
+            return f"{label}::{_text(signature.get(tag))}"
+    return ""
 
 
 def sighdr_hash(path: Path) -> str:
