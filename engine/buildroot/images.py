@@ -95,7 +95,8 @@ class PodmanSnapshotImages(PodmanApi):
         )
 
     def load(self, archive: Path) -> None:
-        self._upload("/images/load", {}, archive.open("rb"), what="store snapshot", where=str(archive))
+        with archive.open("rb") as content:
+            self._upload("/images/load", {}, content, what="store snapshot", where=str(archive))
 
     def make_empty(self, labels: Mapping[str, str]) -> None:
         changes = [f"LABEL {key}={value}" for key, value in sorted(labels.items())]

@@ -38,7 +38,7 @@ def _add_group(base, name, notes):
         raise ToolError(GROUP, f"Module or Group '{name}' is not available: the repository has no such group; {there}")
     available = base.sack.query().available()
     for member in group.packages_iter():
-        if not available.filter(name=member.name) and not available.filter(provides=member.name):
+        if not available.filter(name=member.name):
             notes.append(f'No match for group package "{member.name}"')
     if not base.group_install(group.id, ("mandatory", "default", "conditional"), strict=False):
         raise ToolError(GROUP, f"group '{name}' is empty")
