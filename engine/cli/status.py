@@ -65,6 +65,9 @@ def _lines(state: Mapping[str, Any], now: float) -> Iterator[str]:
         if state["drained"]:
             yield f"drained   {state['drained']}"
         return
+    if "ready" not in state:
+        yield f"worker    {state['worker_id']}, pid {state['pid']}, starting"
+        return
     yield f"worker    {state['worker_id']}, pid {state['pid']}, up {_seconds(now - state['started'])}"
     yield f"hub       {state['hub']}, host id {state['host_id']}, checked in {_ago(now, state['last_check_in'])}"
     if state["hub_away_since"]:
@@ -102,6 +105,7 @@ def _seconds(seconds: float) -> str:
 def drain(config: str | None, kojid_conf: str | None, workdir: str | None, reason: str, undo: bool, wait: bool) -> None:
     """Have the worker take no new tasks and finish the running ones; it stays so over restarts, until --undo."""
     directory = _state(config, kojid_conf, workdir)
+    asked = time.time()
     if undo:
         click.echo("takes tasks again" if directory.undrain() else "was not drained")
     else:
@@ -112,5 +116,10 @@ def drain(config: str | None, kojid_conf: str | None, workdir: str | None, reaso
         return
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGCHLD)  # wakes it, nothing else
-    while wait and not undo and directory.daemon() == pid and directory.read().get("tasks"):
-        time.sleep(0.5)
+    while wait and not undo and directory.daemon() == pid and not _at_rest(directory.read(), asked):
+        time.sleep(0.2)
+
+
+def _at_rest(state: Mapping[str, Any], since: float) -> bool:
+    """True when a state written after `since` has no tasks: one written before may not know of the last taken."""
+    return bool(state.get("turn", 0.0) > since and not state.get("tasks"))

@@ -69,7 +69,9 @@ class Daemon:
         self._podman: PodmanManager | None = None
         self._stops = 0
         self._reload = False
+        self._restart_asked = False
         self._waiting_for_hub = False
+        self._turn_began = 0.0
         self._wake, self._wake_write = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(self._wake_write, False)
@@ -83,6 +85,7 @@ class Daemon:
         if not self.recipes.recipes:
             raise BadInput(self.recipes.problems or [Problem("settings", "worker.recipes", "no recipe was found")])
         self.state.take_lock()
+        self.state.write(self._known())
         try:
             with PodmanManager(self._podman_config()) as self._podman:
                 return self._serve()
@@ -151,12 +154,11 @@ class Daemon:
                 raise _StopNow
 
         def restart(_number: int, _frame: FrameType | None) -> None:
-            self._manager_restart = True
+            self._restart_asked = True
 
         def reload(_number: int, _frame: FrameType | None) -> None:
             self._reload = True
 
-        self._manager_restart = False
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGUSR1, restart)
@@ -203,12 +205,13 @@ class Daemon:
     def _turn(self, manager: Manager, *, skip_buildroots: bool) -> bool:
         """One pass as kojid makes it (contract 2.2); True when a task was taken."""
         self.notifier.alive()
+        self._turn_began = time.time()
         if self._reload:
             self._reload = False
             self.recipes.load()
             self._offer(manager)
             manager.resume()
-        manager.restart_pending = manager.restart_pending or self._manager_restart
+        manager.restart_pending = manager.restart_pending or self._restart_asked
         self._waiting_for_hub = True
         try:
             if not skip_buildroots:
@@ -239,21 +242,21 @@ class Daemon:
         if manager.session.away_since is not None:
             how = "the hub does not answer"
         self.notifier.status(f"{how}; {tasks} task{'' if tasks == 1 else 's'}")
-        self.state.write(
-            {
-                "pid": os.getpid(),
-                "version": version("koji-adjutant"),
-                "worker_id": self.config.settings.worker_id,
-                "hub": self.config.hub.server,
-                "started": self.started,
-                "written": time.time(),
-                "sleeptime": self.config.hub.sleeptime,
-                "stopping": bool(self._stops),
-                "recipes": {method: str(path) for method, path in self.recipes.files.items()},
-                "problems": [str(problem) for problem in self.recipes.problems],
-                **manager.described(),
-            }
-        )
+        self.state.write({**self._known(), "turn": self._turn_began, **manager.described()})
+
+    def _known(self) -> dict[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "version": version("koji-adjutant"),
+            "worker_id": self.config.settings.worker_id,
+            "hub": self.config.hub.server,
+            "started": self.started,
+            "written": time.time(),
+            "sleeptime": self.config.hub.sleeptime,
+            "stopping": bool(self._stops),
+            "recipes": {method: str(path) for method, path in self.recipes.files.items()},
+            "problems": [str(problem) for problem in self.recipes.problems],
+        }
 
     # The end
 

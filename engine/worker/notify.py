@@ -5,22 +5,30 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from contextlib import suppress
 
 ALIVE_INTERVAL = 5.0
 
 
 class Notifier:
-    """Sends to $NOTIFY_SOCKET, from this process only: a forked task must not keep a stuck daemon alive."""
+    """Sends to $NOTIFY_SOCKET, from this process only: a forked task must not keep a stuck daemon alive.
 
-    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
-        environ = os.environ if environ is None else environ
-        address = environ.get("NOTIFY_SOCKET", "")
+    The variable is taken out of `environ`: podman, which we start, would say READY there in our name.
+    """
+
+    def __init__(self, environ: MutableMapping[str, str] | None = None) -> None:
+        self._environ = os.environ if environ is None else environ
+        address = self._variable = self._environ.pop("NOTIFY_SOCKET", "")
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._process = os.getpid()
         self._status = ""
         self._next = 0.0
+
+    def restore(self) -> None:
+        """Put the variable back, for a process that takes this one's place."""
+        if self._variable:
+            self._environ["NOTIFY_SOCKET"] = self._variable
 
     def send(self, **values: str | int) -> None:
         """Send values, e.g. ``READY=1``; a lost datagram is no error."""

@@ -17,9 +17,12 @@ from tests.worker.workshop import WorkerProcess, wait_for
 pytestmark = pytest.mark.podman
 
 
+LOG = "say.log"
+
+
 def running(worker: WorkerProcess, hub: HubStandIn, task: int) -> None:
     """Wait until the task's container says something."""
-    wait_for(lambda: (hub.task_dir(task) / "say.log").exists(), 20, worker.log.read_text())
+    wait_for((hub.task_dir(task) / LOG).exists, 20, worker.log.read_text())
 
 
 def ends_of(hub: HubStandIn, task: int) -> list[str]:
@@ -130,7 +133,7 @@ def test_kill_9_and_restart(hub: HubStandIn, make_worker: StartWorker, phase: st
     seen = {
         "before open": lambda: hub.calls("getTaskInfo", who="builder1"),
         "after open": lambda: hub.calls("host.openTask"),
-        "step running": lambda: (hub.task_dir(task) / "say.log").exists(),
+        "step running": (hub.task_dir(task) / LOG).exists,
     }
     if phase in seen:
         wait_for(seen[phase])

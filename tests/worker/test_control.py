@@ -1,0 +1,202 @@
+"""What an operator does with a worker: look, drain, reload, restart, try; and when it takes itself out."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from engine.cli.status import drain, status
+from engine.cli.worker import worker as worker_command
+from tests.hub import HubStandIn
+from tests.worker.conftest import StartWorker
+from tests.worker.workshop import WorkerProcess, wait_for
+
+pytestmark = pytest.mark.podman
+
+
+def shown(worker: WorkerProcess) -> dict[str, object]:
+    """`engine status --format json`."""
+    data: dict[str, object] = json.loads(ask(worker, "--format", "json").stdout)
+    return {"reason": "", "problems": [], **data}
+
+
+def ask(worker: WorkerProcess, *options: str) -> Result:
+    return CliRunner().invoke(status, ["--config", str(worker.config), *options], standalone_mode=False)
+
+
+def test_status_says_what_it_does(hub: HubStandIn, worker: WorkerProcess) -> None:
+    task = hub.make_task("toy", ["long", 600])
+    wait_for(lambda: "step 1 of 1: say" in ask(worker).stdout)
+    result = ask(worker)
+    assert result.return_value == 0
+    lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert lines["state"] == "ready"
+    assert lines["task"].startswith(f"{task} toy, ")
+    assert lines["recipes"] == "toy"
+    assert "STATUS=ready; 1 task" in worker.listen()
+    assert worker.terminate() == 0
+    result = ask(worker)
+    assert result.return_value == 4
+    assert result.stdout.startswith("worker    not running (last seen ")
+
+
+def test_drain_and_undo(hub: HubStandIn, worker: WorkerProcess) -> None:
+    def order(*options: str) -> str:
+        return CliRunner().invoke(drain, ["--config", str(worker.config), *options]).output
+
+    task = hub.make_task("toy", ["short", 2])
+    wait_for(lambda: hub.task(task)["state_name"] == "OPEN")
+    order("--reason", "new disk", "--wait")
+    assert hub.task(task)["state_name"] == "CLOSED"
+    wait_for(lambda: shown(worker)["reason"] == "drained by the operator: new disk")
+    later = hub.make_task("toy", ["later"])
+    assert worker.terminate() == 0
+    worker.start()
+    time.sleep(2)
+    assert hub.task(later)["state_name"] == "FREE"
+    assert hub.calls("host.updateHost")[-1].args[1] is False
+    assert order("--undo") == "takes tasks again\n"
+    assert hub.wait_task(later)["state_name"] == "CLOSED"
+
+
+def test_sighup_reads_recipes_again_and_keeps_a_working_one(
+    hub: HubStandIn, worker: WorkerProcess, toy_recipes: Path
+) -> None:
+    toy = (toy_recipes / "toy.toml").read_text()
+    (toy_recipes / "other.toml").write_text(toy.replace('method = "toy"', 'method = "other"'))
+    (toy_recipes / "toy.toml").write_text(toy.replace("weight", "weigth"))
+    wait_for(lambda: hub.calls("host.updateHost"))
+    worker.signal(signal.SIGHUP)
+    wait_for(lambda: "other" in str(hub.calls("host.updateHost")[-1].kwargs["data"]["methods"]))
+    assert "unknown key 'weigth'" in str(shown(worker)["problems"])
+    assert "the one read before stays in use" in worker.log.read_text()
+    tasks = [hub.make_task(method, ["x"]) for method in ("toy", "other")]
+    assert [hub.wait_task(task)["state_name"] for task in tasks] == ["CLOSED", "CLOSED"]
+    (toy_recipes / "other.toml").unlink()
+    (toy_recipes / "toy.toml").write_text(toy)
+    worker.signal(signal.SIGHUP)
+    wait_for(lambda: "other" not in str(hub.calls("host.updateHost")[-1].kwargs.get("data")))
+    assert shown(worker)["problems"] == []
+
+
+def test_sigusr1_finishes_and_starts_anew(hub: HubStandIn, worker: WorkerProcess) -> None:
+    task = hub.make_task("toy", ["short", 3])
+    wait_for(lambda: hub.task(task)["state_name"] == "OPEN")
+    worker.signal(signal.SIGUSR1)
+    wait_for(lambda: "restarting once 1 tasks have ended" in str(shown(worker)["reason"]))
+    late = hub.make_task("toy", ["after"])
+    wait_for(lambda: sum("READY=1" in text for text in worker.listen()) == 2, 40, worker.log.read_text())
+    assert hub.task(task)["state_name"] == "CLOSED"
+    assert shown(worker)["pid"] == worker.pid
+    assert len(hub.calls("exclusiveSession")) == 2
+    assert hub.wait_task(late)["state_name"] == "CLOSED"
+    assert worker.terminate() == 0
+    worker.assert_nothing_left()
+
+
+def test_the_hubs_own_restart_task(hub: HubStandIn, worker: WorkerProcess) -> None:
+    host = hub.session().getHost("builder1")
+    task = hub.make_task("restart", [host], assign=host["id"])
+    assert hub.wait_task(task)["state_name"] == "CLOSED"
+    assert hub.result(task) == "graceful restart initiated"
+    wait_for(lambda: sum("READY=1" in text for text in worker.listen()) == 2, 40)
+
+
+def test_repeated_infrastructure_failures_take_it_out_until_a_self_check(
+    hub: HubStandIn, make_worker: StartWorker
+) -> None:
+    worker = make_worker()
+    worker.settings["worker"] |= {"failures": 2, "pause": 4}
+    worker.start()
+    for text in ("one", "two"):
+        task = hub.make_task("toy", [text, 0, 75])
+        wait_for(lambda task=task: [call for call in hub.calls("host.refuseTask") if call.args[0] == task])
+    reason = str(wait_for(lambda: "in a row" in str(shown(worker)["reason"]) and shown(worker)["reason"]))
+    assert reason.startswith("2 infrastructure failures in a row, next self-check in ")
+    assert "exit code 75" in reason
+    assert ask(worker).return_value == 4
+    good = hub.make_task("toy", ["good"])
+    assert hub.wait_task(good, 30)["state_name"] == "CLOSED"
+    assert "self-check passed" in worker.log.read_text()
+    assert len(ask(worker, "--format", "json").stdout) > 0
+
+
+def test_a_worker_that_cannot_work_does_not_start(hub: HubStandIn, make_worker: StartWorker) -> None:
+    worker = make_worker(image="localhost/adjutant-test-no-such-image:1").start(ready=False)
+    assert worker.wait() == 4
+    assert "no-such-image" in worker.log.read_text()
+    assert "Traceback" not in worker.log.read_text()
+    assert hub.calls("login") == []
+    assert not any("READY=1" in text for text in worker.listen())
+
+
+def test_a_full_disk_is_a_reason_not_to_be_ready(hub: HubStandIn, make_worker: StartWorker) -> None:
+    worker = make_worker(minspace=10**9).start()
+    wait_for(lambda: hub.calls("host.updateHost"))
+    assert hub.calls("host.updateHost")[-1].args[1] is False
+    wait_for(lambda: str(shown(worker)["reason"]).startswith("Insufficient disk space at "))
+
+
+def test_once_takes_one_task_and_ends(hub: HubStandIn, make_worker: StartWorker) -> None:
+    tasks = [hub.make_task("toy", [text, 1]) for text in ("first", "second")]
+    worker = make_worker().start("--once")
+    assert worker.wait() == 0
+    assert [hub.task(task)["state_name"] == "CLOSED" for task in tasks] == [True, False]
+    worker.assert_nothing_left()
+
+
+def test_dry_run_takes_nothing(hub: HubStandIn, make_worker: StartWorker, tmp_path: Path) -> None:
+    worker = make_worker()
+    running = worker.start()
+    running.terminate()
+    toy, unknown = hub.make_task("toy", ["x"]), hub.make_task("unheardOf", [])
+    hub.forget_calls()
+    result = CliRunner().invoke(worker_command, ["--config", str(worker.config), "--dry-run"])
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert lines[0] == "host builder1: enabled, arches x86_64, capacity 4.0"
+    assert lines[1].startswith(f"task {toy} toy (noarch, FREE): would be taken: 1 steps (say), plan sha256:")
+    assert lines[2] == f"task {unknown} unheardOf (noarch, FREE): refused: no recipe for this method"
+    assert {call.who for call in hub.call_log} == {None}
+    assert hub.task(toy)["state_name"] == "FREE"
+
+
+def test_a_hundred_short_tasks_at_capacity_four(hub: HubStandIn, worker: WorkerProcess) -> None:
+    hub.host("builder1").capacity = 1.9  # tasks weigh 0.5, and one more is taken when not over
+    tasks = [hub.make_task("toy", [f"text {number}"]) for number in range(100)]
+    most = 0
+    deadline = time.monotonic() + 240
+    while hub.tasks(method="toy", state_name="CLOSED") != hub.tasks(method="toy"):
+        assert time.monotonic() < deadline, worker.log.read_text()[-3000:]
+        most = max(most, len(hub.tasks(state_name="OPEN")))
+        time.sleep(0.05)
+    assert most <= 4
+    assert [hub.result(task)["text"] for task in tasks] == [f"text {number}" for number in range(100)]
+    assert len(hub.calls("host.closeTask")) == 100
+    assert worker.terminate() == 0
+    worker.assert_nothing_left()
+
+
+def test_two_workers_on_one_host(hub: HubStandIn, make_worker: StartWorker) -> None:
+    hub.add_host("builder2", arches="x86_64", capacity=4)
+    workers = [make_worker(user).start() for user in ("builder1", "builder2")]
+    tasks = [hub.make_task("toy", [str(number), 1]) for number in range(8)]
+    for task in tasks:
+        assert hub.wait_task(task, 60)["state_name"] == "CLOSED"
+    assert {hub.task(task)["host_id"] for task in tasks} == {1, 2}
+    long = [hub.make_task("toy", ["long", 600]) for _ in range(2)]
+    for task in long:
+        wait_for(lambda task=task: (hub.task_dir(task) / "say.log").exists())
+    # One is killed and started anew: its leftovers go, the other's containers stay.
+    workers[0].kill()
+    others = workers[1].containers()
+    workers[0].start("--force-lock")
+    assert workers[1].containers() == others
+    for worker in workers:
+        worker.terminate()
+        worker.assert_nothing_left()
