@@ -71,7 +71,8 @@ def test_same_bytes_in_any_environment(tmp_path: Path) -> None:
         done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, check=True)
         outputs.add(done.stdout)
     assert len(outputs) == 1
-    assert outputs == {(case / "expected.txt").read_text()}
+    (text,) = outputs
+    assert cases.without_digest(text) == (case / "expected.txt").read_text()
 
 
 def test_digest_is_in_every_form() -> None:
