@@ -20,12 +20,10 @@ MAX_CHARACTERS = 256 * 1024
 MAX_DEPTH = 24
 MAX_ITEMS = 10_000
 # The time tomllib takes for one key grows with the square of its dotted parts.
-MAX_DOTS_IN_LINE = 100
+MAX_KEY_PARTS = 100
 MAX_INTEGER = 2**63 - 1
 
-_AT_LINE_COLUMN = re.compile(
-    r"\s*\(at (?:line (?P<line>\d+), column (?P<column>\d+)|(?P<end>end of document))\)$"
-)
+_AT_LINE_COLUMN = re.compile(r"\s*\(at (?:line (?P<line>\d+), column (?P<column>\d+)|(?P<end>end of document))\)$")
 _TYPE_WORDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (type(None), "null"),
     (bool, "boolean"),
@@ -36,24 +34,14 @@ _TYPE_WORDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (Mapping, "a table"),
     ((date, time), "a date or time"),
 )
+_KEY_TOKEN = re.compile(r"""(?P<part>"(?:\\.|[^"\\])*"?|'[^']*'?|[A-Za-z0-9_-]+)|(?P<dot>\.)|(?P<space>[ \t]+)|.""")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:
     """A TOML document as plain data; BadInput with line and column when it is none, or past the bounds."""
     _check_size(text, where)
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.count(".") > MAX_DOTS_IN_LINE:
-            raise BadInput(
-                [
-                    Problem(
-                        where,
-                        f"line {number}",
-                        f"more than {MAX_DOTS_IN_LINE} dots in one line",
-                        "break the line",
-                    )
-                ]
-            )
+    _check_keys(text, where)
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -111,6 +99,26 @@ def described(value: object) -> str:
     return f"a {type(value).__name__}"
 
 
+def _check_keys(text: str, where: str) -> None:
+    """Refuse ``a.a.a.…`` before tomllib meets it. Linear: each character belongs to one token."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.count(".") < MAX_KEY_PARTS:
+            continue
+        parts, before = 1, ""
+        for token in _KEY_TOKEN.finditer(line):
+            kind = token.lastgroup or ""
+            if kind == "space":
+                continue
+            if kind != "dot":
+                parts = parts if (before, kind) == ("dot", "part") else 1
+            elif before == "part":
+                parts += 1
+            before = kind
+            if parts > MAX_KEY_PARTS:
+                message = f"a key of more than {MAX_KEY_PARTS} parts"
+                raise BadInput([Problem(where, f"line {number}", message, "use fewer levels")])
+
+
 def _check_size(text: str, where: str) -> None:
     if len(text) > MAX_CHARACTERS:
         raise BadInput([too_large(where)])
@@ -118,9 +126,7 @@ def _check_size(text: str, where: str) -> None:
 
 def too_large(where: str) -> Problem:
     """The problem of a file beyond `MAX_CHARACTERS`; also for readers that stop before decoding."""
-    return Problem(
-        where, "", f"larger than {MAX_CHARACTERS // 1024} KiB", "no recipe or request needs that much"
-    )
+    return Problem(where, "", f"larger than {MAX_CHARACTERS // 1024} KiB", "no recipe or request needs that much")
 
 
 def _too_deep(where: str, path: str) -> Problem:
@@ -163,9 +169,7 @@ def _check_values(data: Any, where: str) -> None:
         if depth > MAX_DEPTH:
             raise BadInput([_too_deep(where, path if len(path) < 200 else "")])
         if isinstance(value, dict):
-            problems.extend(
-                Problem(where, path, f"key {shown(k)} {p}") for k in value if (p := _text_problem(k))
-            )
+            problems.extend(Problem(where, path, f"key {shown(k)} {p}") for k in value if (p := _text_problem(k)))
         message = _value_problem(value)
         if message:
             problems.append(Problem(where, path, message))

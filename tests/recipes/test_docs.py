@@ -18,7 +18,7 @@ from tools import docs, standin
 
 ROOT = Path(__file__).parents[2]
 WALK = "## Write a new task type in ten minutes"
-COPIED = ("engine", "recipes", "schema", "pyproject.toml", "tests/__init__.py", "tests/conftest.py", "tests/golden")
+COPIED = ("engine", "images", "recipes", "schema", "tests", "tools", "pyproject.toml")
 _BLOCK = re.compile(r"^```(?P<info>[^\n]*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -70,7 +70,7 @@ def copy(tmp_path: Path) -> Path:
         source, target = ROOT / name, place / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "data"))
         else:
             shutil.copy(source, target)
     return place

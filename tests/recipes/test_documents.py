@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.core.documents import MAX_CHARACTERS, MAX_DEPTH, MAX_ITEMS, join, parse_json, parse_toml, shown
+from engine.core.documents import (
+    MAX_CHARACTERS,
+    MAX_DEPTH,
+    MAX_ITEMS,
+    MAX_KEY_PARTS,
+    join,
+    parse_json,
+    parse_toml,
+    shown,
+)
 from engine.core.errors import BadInput
 
 ROOM = MAX_CHARACTERS - 100
@@ -21,6 +30,8 @@ BOMBS = {
     "one dotted key": ".".join("a" * (ROOM // 2)) + " = 1",
     "one quoted dotted key": ".".join(['"a"'] * (ROOM // 4)) + " = 1",
     "many dotted keys": "\n".join(".".join(["a"] * 100) + f".b{i} = 1" for i in range(1200)),
+    "escaped quotes in a dotted key": '"' + '\\".' * (ROOM // 3),
+    "quotes and dots": "\"'." * (ROOM // 3),
     "deep header, many keys": "[" + ".".join("a" * 90) + "]\n" + "\n".join(f"a.b{i}=1" for i in range(25_000)),
     "many tables": "[[a]]\n" * (ROOM // 6),
     "many headers": "\n".join(f"[a{i}]" for i in range(30_000)),
@@ -42,6 +53,16 @@ def test_a_bomb_is_refused_in_bounded_time(name: str) -> None:
     assert time.perf_counter() - began < SECONDS
     assert all(len(str(problem)) < 1000 for problem in refused.value.problems)
     assert all(problem.where == "bomb.toml" for problem in refused.value.problems)
+
+
+def test_dots_elsewhere_than_in_a_key_are_fine() -> None:
+    many = 5 * MAX_KEY_PARTS
+    assert len(parse_toml("a = [" + "'x.y', " * many + "]", "x")["a"]) == many
+    assert len(parse_toml("a = [" + "1.5, " * many + "]", "x")["a"]) == many
+    assert parse_toml("a = '''\n" + "." * many + "\n" + "two words. " * many + "\n'''", "x")
+    assert parse_toml("# " + "x.y " * many, "x") == {}
+    with pytest.raises(BadInput, match="line 2: a key of more than 100 parts"):
+        parse_toml("b = 1\n" + " . ".join(["a"] * (MAX_KEY_PARTS + 1)) + " = 1", "x")
 
 
 def test_a_json_bomb_is_refused() -> None:

@@ -76,8 +76,8 @@ def _known() -> Any:
 
 def test_every_known_name_exists_in_the_render() -> None:
     names = [name.replace("[]", "[0]") for name, _type, _summary in listed(_known())]
-    # Lists that are empty here have no element to ask for.
-    names = [name for name in names if "adjutant_container_mounts[0]" not in name]
+    # Lists of the settings may be empty here and have no element to ask for.
+    names = [name for name in names if not (name.startswith("settings.") and "[0]" in name)]
     assert len(names) > 60
     answers = _argv([f"{{{{ {name} is defined }}}}" for name in names])
     assert [name for name, answer in zip(names, answers, strict=True) if answer != "True"] == []
