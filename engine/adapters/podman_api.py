@@ -159,7 +159,7 @@ class PodmanApi:
         *,
         stream: bool,
     ) -> Any:
-        api = self._connected()
+        api = self._session()
         keywords: dict[str, Any] = {"params": params, "timeout": timeout, "stream": stream}
         if isinstance(body, bytes):
             keywords["data"] = body
@@ -168,7 +168,7 @@ class PodmanApi:
             keywords["headers"] = {"content-type": "application/json"}
         return getattr(api, method.lower())(path, **keywords)
 
-    def _connected(self) -> Any:
+    def _session(self) -> Any:
         """podman-py's session; a new one after fork: two processes must not share a connection."""
         self._service.ensure()
         with self._lock:

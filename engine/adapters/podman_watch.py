@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from datetime import datetime
@@ -24,7 +25,11 @@ REATTACH_SECONDS = 300.0
 
 _QUICK_SECONDS = 3.0  # so long podman looks at the container every 20 ms, later every 250 ms
 _WAIT_SECONDS = 60.0  # one request; bounds what a lost answer costs
+_HEAD = 500  # bytes
 _PAUSE = 0.05  # between looks at a silent log
+
+# podman starts init, and it is init that finds no command: an ordinary exit code with this as the only output.
+_INIT_REFUSAL = re.compile(rb"ERROR \(catatonit:\d+\): failed to exec pid1: ([^\n]*)\n")
 
 Reason = Literal["", "timeout", "cancelled", "log"]
 
@@ -64,6 +69,13 @@ class Watch:
             while tap.pump():
                 pass
             code = int(state["ExitCode"])
+            if code and (refusal := _INIT_REFUSAL.fullmatch(tap.head)):
+                raise ContainerError(
+                    "start container",
+                    self._handle.name,
+                    f"cannot execute its command: {refusal[1].decode(errors='replace')}",
+                    cure="the image has no such command, or it is not executable for this user",
+                )
             return Outcome(
                 exit_code=code,
                 signal=_signal_of(code),
@@ -134,6 +146,7 @@ class _Tap:
         self._sink = sink
         self._limit = limit
         self.seen = 0
+        self.head = b""  # the first output, enough to recognise init's complaint
         self.exceeded = False
 
     def pump(self) -> bool:
@@ -149,6 +162,8 @@ class _Tap:
             self.exceeded = True
             chunk = chunk[: self._limit - self.seen]
         self.seen += len(chunk)
+        if len(self.head) <= _HEAD:
+            self.head += chunk[: _HEAD + 1]
         if chunk and self._sink is not None:
             self._sink(chunk)
         return bool(chunk)

@@ -1,0 +1,224 @@
+"""What only the real manager can show: podman's own traps (docs/podman.md names them)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from engine.adapters.podman import PodmanManager
+from engine.core.errors import ContainerError
+from engine.core.manager import ContainerTimeouts
+from engine.core.spec import ContainerHandle, ContainerSpec, ResourceLimits, VolumeMount
+from tests.contract.commands import sh
+from tests.podman_fixtures import LABELS, WORKER, private_manager
+
+pytestmark = pytest.mark.podman
+
+
+def spec(image: str, script: str, **fields: object) -> ContainerSpec:
+    limits = ResourceLimits(pids=100, nofile=1024)
+    base = ContainerSpec(
+        name=f"{WORKER}-only", image=image, argv=sh(script), labels=LABELS, network_disabled=True, limits=limits
+    )
+    return attrs.evolve(base, **fields)
+
+
+def test_a_burst_of_200_mb_that_ends_in_exit_is_complete(manager: PodmanManager, tiny_image: str) -> None:
+    line = b"x" * 61 + b"\n"
+    lines = 3_225_807  # 200 MB
+    digest = hashlib.sha256()
+    outcome = manager.run(spec(tiny_image, f"/bin/busybox yes {'x' * 61} | head -n {lines}; exit 4"), log=digest.update)
+    wanted = hashlib.sha256()
+    for _ in range(lines // 1000):
+        wanted.update(line * 1000)
+    wanted.update(line * (lines % 1000))
+    assert (outcome.exit_code, outcome.log_bytes) == (4, lines * 62)
+    assert digest.digest() == wanted.digest()
+
+
+def test_output_arrives_while_the_container_runs(manager: PodmanManager, tiny_image: str) -> None:
+    times: list[float] = []
+    manager.run(spec(tiny_image, "echo a; sleep 1; echo b"), log=lambda _chunk: times.append(time.monotonic()))
+    assert times[-1] - times[0] > 0.7
+
+
+@pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 5", 5)])
+def test_oom_of_a_child_is_seen_whatever_the_exit_code(
+    manager: PodmanManager, tiny_image: str, script: str, code: int
+) -> None:
+    limits = ResourceLimits(memory=20_000_000, pids=100, nofile=1024)
+    # tail keeps everything: there is no newline
+    eater = spec(tiny_image, f"head -c 100000000 /dev/zero | /bin/busybox tail; {script}", limits=limits)
+    outcome = manager.run(eater)
+    assert (outcome.oom, outcome.ok) == (True, False)
+    assert outcome.exit_code in (code, 137)  # rarely, the kernel takes the shell as well
+    assert not manager.run(spec(tiny_image, "exit 5", limits=limits)).oom
+
+
+def test_oom_of_the_command_itself(manager: PodmanManager, tiny_image: str) -> None:
+    limits = ResourceLimits(memory=20_000_000, pids=100, nofile=1024)
+    outcome = manager.run(spec(tiny_image, "exec /bin/busybox tail /dev/zero", limits=limits))
+    assert (outcome.oom, outcome.signal) == (True, 9)
+
+
+@pytest.fixture
+def own() -> Iterator[PodmanManager]:
+    """A manager whose service may be killed."""
+    with private_manager() as made:
+        if not made.service.private:
+            pytest.skip("this user has a podman service, which a test must not kill")
+        made.version()
+        yield made
+
+
+def kill_service(own: PodmanManager) -> None:
+    pid = own.service.pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_service_killed_in_the_middle_of_a_step(own: PodmanManager, tiny_image: str) -> None:
+    killed = []
+
+    def sink(chunk: bytes) -> None:
+        if b"half" in chunk:
+            killed.append(own.service.pid())
+            kill_service(own)
+
+    out = bytearray()
+
+    def both(chunk: bytes) -> None:
+        out.extend(chunk)
+        sink(chunk)
+
+    outcome = own.run(spec(tiny_image, "echo half; sleep 1; echo whole; exit 6"), log=both)
+    assert (outcome.exit_code, bytes(out)) == (6, b"half\nwhole\n")
+    assert own.service.pid() not in (None, *killed)
+    assert not own.containers(LABELS)
+
+
+def test_container_that_ended_while_the_service_was_away(own: PodmanManager, tiny_image: str) -> None:
+    handle = own.create(spec(tiny_image, "sleep 0.3; exit 6"))
+    own.start(handle)
+    kill_service(own)
+    time.sleep(0.8)
+    assert own.wait(handle).exit_code == 6
+    own.remove(handle)
+
+
+def test_create_survives_a_dead_connection(own: PodmanManager, tiny_image: str) -> None:
+    kill_service(own)
+    assert own.run(spec(tiny_image, "exit 3")).exit_code == 3
+    assert not own.containers(LABELS)
+
+
+def test_private_service_ends_with_its_manager(tiny_image: str) -> None:
+    with private_manager() as made:
+        if not made.service.private:
+            pytest.skip("this user has a podman service")
+        made.version()
+        pid = made.service.pid()
+        folder = Path(made.service.url.removeprefix("unix://")).parent
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert not Path(f"/proc/{pid}").exists()
+    assert not folder.exists()
+
+
+def test_a_forked_child_may_use_and_close_the_manager(own: PodmanManager, tiny_image: str) -> None:
+    child = os.fork()
+    if child == 0:  # as a worker runs each task
+        code = 99
+        try:
+            code = own.run(spec(tiny_image, "exit 7")).exit_code
+            own.close()
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert own.run(spec(tiny_image, "exit 8")).exit_code == 8
+
+
+def test_unreachable_socket_says_what_to_do(tmp_path: Path) -> None:
+    from engine.adapters import podman_api
+    from engine.adapters.podman import PodmanConfig
+
+    config = PodmanConfig(worker_id=WORKER, socket=str(tmp_path / "none.sock"))
+    with PodmanManager(config) as made, pytest.raises(podman_api.ServiceGone, match=r"none\.sock") as error:
+        made.version()
+    assert error.value.retry
+    assert "podman.socket" in error.value.cure
+
+
+def _refused(manager: PodmanManager, handle: ContainerHandle) -> ContainerError | None:
+    try:
+        manager.start(handle)
+    except ContainerError as error:
+        return error
+    return None
+
+
+def test_start_that_takes_too_long_leaves_it_running_or_gone(own: PodmanManager, tiny_image: str) -> None:
+    """podman goes on with what it was asked after the answer came too late, so both are right."""
+    config = attrs.evolve(own.config, socket=own.service.url, timeouts=ContainerTimeouts(start=1, stop_grace=1))
+    with PodmanManager(config) as hasty:
+        handle = hasty.create(spec(tiny_image, "sleep 60"))
+        pid = own.service.pid()
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        timer = threading.Timer(1.5, os.kill, (pid, signal.SIGCONT))
+        timer.start()
+        refused = _refused(hasty, handle)
+        states = [info.state for info in own.containers(LABELS)]
+        assert states == ([] if refused else ["running"])
+        assert refused is None or refused.retry
+        timer.join()
+        hasty.remove(handle)
+
+
+def test_nothing_of_host_or_image_leaks_in(manager: PodmanManager, tiny_image: str, tmp_path: Path) -> None:
+    out = bytearray()
+    tmp_path.chmod(0o777)
+    mount = VolumeMount(source=str(tmp_path), target="/m")
+    wanted = spec(
+        tiny_image,
+        "env; id -u; id -g; grep -E 'CapEff|CapBnd|NoNewPrivs|Seccomp:' /proc/self/status; touch /m/x; hostname",
+        env={"A": "b c"},
+        mounts=(mount,),
+    )
+    manager.run(wanted, log=out.extend)
+    text = out.decode()
+    keys = {line.split("=")[0] for line in text.splitlines() if "=" in line}
+    assert keys <= {"A", "PATH", "HOME", "HOSTNAME", "PWD", "SHLVL"}
+    assert "A=b c" in text
+    assert "CapEff:\t0000000000000000" in text
+    assert "CapBnd:\t0000000000000000" in text
+    assert "NoNewPrivs:\t1" in text
+    assert "Seccomp:\t2" in text
+    assert "Read-only file system" in text
+    assert "1000\n1000\n" in text
+
+
+def test_many_at_once_are_not_mixed_up(manager: PodmanManager, tiny_image: str) -> None:
+    outputs: dict[int, bytes] = {}
+
+    def one(number: int) -> None:
+        out = bytearray()
+        outcome = manager.run(
+            spec(tiny_image, f"echo {number}; exit {number}", name=f"{WORKER}-many-{number}"), log=out.extend
+        )
+        outputs[number] = bytes(out) + str(outcome.exit_code).encode()
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outputs == {number: f"{number}\n{number}".encode() for number in range(20)}
+    assert not manager.containers(LABELS)
