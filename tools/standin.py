@@ -66,8 +66,8 @@ def containers_conf() -> Path | None:
 def make() -> None:
     """Make the world and the task image, quickly when they are there."""
     if converts():
-        world.ensure()
         images.ensure_standin()
+        world.ensure()
     else:
         mirror.ensure(images.ensure_almalinux(), images.almalinux_key())
 

@@ -59,6 +59,11 @@ def ensure_standin() -> str:
     """Return the name of the task image on the stand-in world, made first where it must be. Needs root."""
     with locked("images"):
         if image_key(STANDIN_IMAGE) != standin_key():
+            if os.geteuid() != 0:
+                raise CommandError(
+                    f"only root can make {STANDIN_IMAGE}: run `make setup` as root, then, as this user, "
+                    f"`sudo podman save {STANDIN_IMAGE} | podman load`"
+                )
             repo = world.ensure() / "repo"
             _ensure_base(repo)
             _say("task image: building images/almalinux10/Containerfile on the stand-in world")
@@ -101,11 +106,6 @@ def _forget_untagged() -> None:
 def _ensure_base(repo: Path) -> None:
     if image_key(STANDIN_BASE) == base_key():
         return
-    if os.geteuid() != 0:
-        raise CommandError(
-            f"only root can make {STANDIN_IMAGE}: run `make setup` as root, then, as this user, "
-            f"`sudo podman save {STANDIN_IMAGE} | podman load`"
-        )
     _say("task image: installing the bare root of the stand-in world")
     with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="root-") as folder:
         root = Path(folder) / "root"
