@@ -7,166 +7,80 @@ where text is expected is an error instead of the text ``None``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, Undefined, UndefinedError, nodes
-from jinja2.compiler import CodeGenerator
+from jinja2 import TemplateError, TemplateSyntaxError, nodes
 from jinja2.exceptions import SecurityError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from engine.core.errors import did_you_mean
-
-FILTERS = (
-    "abs",
-    "default",
-    "first",
-    "int",
-    "items",
-    "join",
-    "last",
-    "length",
-    "list",
-    "lower",
-    "map",
-    "max",
-    "min",
-    "reject",
-    "rejectattr",
-    "replace",
-    "select",
-    "selectattr",
-    "sort",
-    "string",
-    "tojson",
-    "trim",
-    "unique",
-    "upper",
+from engine.core.template_environment import (
+    FILTERS,
+    MAX_NESTING,
+    Missing,
+    Record,
+    TemplateProblem,
+    environment,
+    text_only,
 )
-MAX_TEXT = 1_000_000
-MAX_POWER = 64
-MAX_NESTING = 40
+
+__all__ = [
+    "FILTERS", "Record", "TemplateProblem", "compile_expression", "compile_template", "expression", "names", "parse",
+    "plain", "single_expression", "text", "value", "variables",
+]  # fmt: skip
+
+# Most templates are text around plain names. They need neither parser nor compiler, which would be most of the
+# start of `engine render`.
+_NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
+_INSERTED = re.compile(r"\{\{ *(" + _NAME.pattern + r") *\}\}", re.ASCII)
+_WORDS = frozenset(
+    ("and", "else", "false", "False", "if", "in", "is", "none", "None", "not", "or")
+    + ("self", "caller", "varargs", "kwargs", "true", "True")
+)
 
 
-class TemplateProblem(Exception):
-    """A template that cannot be compiled or rendered: `message` what is wrong, `cure` what to do."""
-
-    def __init__(self, message: str, cure: str = "") -> None:
-        self.message, self.cure = message, cure
-        super().__init__(message)
-
-
-class Record(dict[str, Any]):
-    """Named values that know their own place, so that a wrong name can be told in full."""
-
-    def __init__(self, path: str, values: Mapping[str, Any]) -> None:
-        super().__init__({key: record(f"{path}.{key}" if path else key, value) for key, value in values.items()})
-        self.path = path
+def _plain_name(source: str) -> tuple[str, ...] | None:
+    """The parts of an expression that is nothing but a dotted name."""
+    source = source.strip()
+    parts = tuple(source.split("."))
+    if _NAME.fullmatch(source) and parts[0] not in _WORDS and len(parts) < MAX_NESTING:
+        return parts
+    return None
 
 
-def record(path: str, value: Any) -> Any:
-    """`value` with every mapping in it made a `Record` and every sequence a list."""
-    if isinstance(value, Mapping):
-        return Record(path, value)
-    if isinstance(value, list | tuple):
-        return [record(f"{path}[{index}]", item) for index, item in enumerate(value)]
+@lru_cache(maxsize=4096)
+def _plain_parts(template: str) -> tuple[str | tuple[str, ...], ...] | None:
+    """Text and dotted names in turn, if the template is made of nothing else."""
+    pieces = _INSERTED.split(template)
+    parts: list[str | tuple[str, ...]] = []
+    for index, piece in enumerate(pieces):
+        if index % 2:
+            name = _plain_name(piece)
+            if name is None:
+                return None
+            parts.append(name)
+        elif "{" in piece or "}" in piece:
+            return None
+        elif piece:
+            parts.append(piece)
+    return tuple(parts)
+
+
+def _looked_up(name: tuple[str, ...], variables: Mapping[str, Any]) -> Any:
+    value: Any = variables
+    for index, part in enumerate(name):
+        if index == 0 and part not in variables:
+            raise _missing_name(TemplateProblem(f"unknown variable '{part}'"), variables)
+        value = _VALUE.getitem(value, part)
+        if isinstance(value, Missing):
+            raise _missing_name(value.problem, variables)
     return value
 
 
-class _Missing(StrictUndefined):
-    """Undefined that remembers the dotted name and its neighbours."""
-
-    @property
-    def problem(self) -> TemplateProblem:
-        owner, name = self._undefined_obj, str(self._undefined_name)
-        if isinstance(owner, Record):
-            return TemplateProblem(f"unknown variable '{owner.path}.{name}'")
-        if owner is None:
-            return TemplateProblem(f"'{name}' is asked of a value that is None here", "test it with a `when` first")
-        if self._undefined_hint:
-            return TemplateProblem(self._undefined_hint)
-        return TemplateProblem(f"unknown variable '{name}'")
-
-    @property
-    def _undefined_message(self) -> str:
-        return self.problem.message
-
-
-def _text_only(value: Any) -> Any:
-    if isinstance(value, Undefined):
-        return value
-    if value is None:
-        raise TemplateProblem("a value is None where text is expected", "give it a default or a `when`")
-    if isinstance(value, list | tuple | Mapping) or hasattr(value, "__next__"):
-        kind = "a table" if isinstance(value, Mapping) else "a list"
-        raise TemplateProblem(f"a value is {kind} where text is expected", "use `each`, or the filter join")
-    return value
-
-
-class _CodeGenerator(CodeGenerator):
-    """Evaluates nothing while it compiles: a chain of filters on a constant may need any time and memory."""
-
-    def _output_child_to_const(self, node: nodes.Expr, frame: Any, finalize: Any) -> str:
-        if not isinstance(node, nodes.TemplateData):
-            raise nodes.Impossible
-        return super()._output_child_to_const(node, frame, finalize)
-
-
-class _Environment(ImmutableSandboxedEnvironment):
-    code_generator_class = _CodeGenerator
-    intercepted_binops = frozenset(["*", "**"])
-
-    def getattr(self, obj: Any, attribute: str) -> Any:
-        return self.getitem(obj, attribute)
-
-    def getitem(self, obj: Any, argument: Any) -> Any:
-        if isinstance(obj, Mapping):
-            return obj[argument] if argument in obj else self.undefined(obj=obj, name=argument)
-        if isinstance(obj, list | tuple | str) and isinstance(argument, int):
-            return (
-                obj[argument]
-                if -len(obj) <= argument < len(obj)
-                else self.undefined(hint=f"there is no item {argument}")
-            )
-        if isinstance(obj, list | tuple | str) and isinstance(argument, slice):
-            return obj[argument]
-        if obj is None or isinstance(obj, Undefined):
-            return self.undefined(obj=None, name=argument)
-        return self.undefined(hint=f"'{argument}' does not exist: only tables have named members")
-
-    def call(self, *_args: Any, **_kwargs: Any) -> Any:
-        raise SecurityError("templates cannot call anything")
-
-    def call_binop(self, _context: Any, operator: str, left: Any, right: Any) -> Any:
-        if operator == "**" and (not isinstance(right, int | float) or abs(right) > MAX_POWER):
-            raise TemplateProblem("the power is too large")
-        if operator == "*":
-            for text, times in ((left, right), (right, left)):
-                if isinstance(text, str | list | tuple) and (
-                    not isinstance(times, int) or len(text) * times > MAX_TEXT
-                ):
-                    raise TemplateProblem("a repeated text is too large")
-        return self.binop_table[operator](left, right)
-
-
-def _environment(*, text: bool) -> _Environment:
-    env = _Environment(
-        undefined=_Missing,
-        autoescape=False,
-        optimized=False,  # see _CodeGenerator
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_text_only if text else None,
-    )
-    env.globals.clear()
-    env.filters = {name: env.filters[name] for name in FILTERS}
-    return env
-
-
-_TEXT = _environment(text=True)
-_VALUE = _environment(text=False)
+_TEXT = environment(text=True)
+_VALUE = environment(text=False)
 
 
 @lru_cache(maxsize=4096)
@@ -175,6 +89,8 @@ def single_expression(text: str) -> str | None:
     stripped = text.strip()
     if not (stripped.startswith("{{") and stripped.endswith("}}")):
         return None
+    if (parts := _plain_parts(stripped)) is not None:
+        return ".".join(parts[0]) if len(parts) == 1 and isinstance(parts[0], tuple) else None
     body = parse(stripped).body
     if len(body) == 1 and isinstance(body[0], nodes.Output) and len(body[0].nodes) == 1:
         return stripped[2:-2].strip("-+ \t\n")
@@ -206,13 +122,14 @@ def parse(text: str) -> nodes.Template:
 
 def compile_template(text: str) -> None:
     """Raise TemplateProblem unless `text` compiles."""
-    if "{" in text:
+    if _plain_parts(text) is None:
         _compiled_text(text)
 
 
 def compile_expression(text: str) -> None:
     """Raise TemplateProblem unless `text` is one expression (without braces)."""
-    _compiled_value(text)
+    if _plain_name(text) is None:
+        _compiled_value(text)
 
 
 @lru_cache(maxsize=4096)
@@ -269,8 +186,10 @@ def names(text: str, *, expression: bool = False) -> frozenset[str]:
 
     Names bound inside (`for x in …`, `set`) are left out.
     """
-    if not expression and "{" not in text:
-        return frozenset()
+    if expression and (name := _plain_name(text)):
+        return frozenset([".".join(name)])
+    if not expression and (parts := _plain_parts(text)) is not None:
+        return frozenset(".".join(part) for part in parts if isinstance(part, tuple))
     tree = parse("{{ (" + text + ") }}" if expression else text)
     bound = {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
     return frozenset(dotted for dotted in _dotted(tree) if dotted.split(".", 1)[0] not in bound)
@@ -303,15 +222,19 @@ def _dotted(node: nodes.Node) -> Iterator[str]:
 
 def text(template: str, variables: Mapping[str, Any]) -> str:
     """Render a template to text. Raises TemplateProblem."""
-    if "{" not in template:
-        return template
+    parts = _plain_parts(template)
+    if parts is not None:
+        shown = (part if isinstance(part, str) else text_only(_looked_up(part, variables)) for part in parts)
+        return "".join(map(str, shown))
     return str(_guard(_compiled_text(template).render, variables))
 
 
 def expression(source: str, variables: Mapping[str, Any]) -> Any:
     """Evaluate a bare expression, keeping its type. Raises TemplateProblem."""
+    if name := _plain_name(source):
+        return _looked_up(name, variables)
     result = _guard(_compiled_value(source), variables)
-    if isinstance(result, _Missing):
+    if isinstance(result, Missing):
         raise _missing_name(result.problem, variables)
     return result
 
@@ -346,10 +269,8 @@ def _guard(function: Any, scope: Mapping[str, Any]) -> Any:
     # render(**scope) would lose the scope's own class: unknown top-level names are found before.
     try:
         return function(scope)
-    except TemplateProblem:
-        raise
-    except UndefinedError as error:
-        raise _missing_name(TemplateProblem(str(error.message)), scope) from None
+    except TemplateProblem as problem:
+        raise _missing_name(problem, scope) from None
     except SecurityError as error:
         raise TemplateProblem(f"not allowed: {error}") from None
     except (TemplateError, ArithmeticError, TypeError, ValueError, RecursionError) as error:

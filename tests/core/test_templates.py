@@ -49,7 +49,7 @@ def test_text(template: str, expected: str) -> None:
         ("{{ params }}", "a table where text is expected", "each"),
         ("{{ params.nothing.x }}", "a value that is None", ""),
         ("{{ params.arch.upper() }}", "cannot call anything", ""),
-        ("{{ ''.__class__.__mro__ }}", "None", ""),
+        ("{{ ''.__class__.__mro__ }}", "only tables have named members", ""),
         ("{{ params.__class__ }}", "unknown variable", ""),
         ("{{ params.keys.__len__ }}", "only tables have named members", ""),
         ("{{ self.x }}", "unknown variable 'self'", ""),
@@ -63,7 +63,8 @@ def test_text(template: str, expected: str) -> None:
         ("{% import 'x' as y %}", "'import' is not part", ""),
         ("{% macro m() %}{% endmacro %}", "'macro' is not part", ""),
         ("{% filter upper %}x{% endfilter %}", "'filterblock' is not part", ""),
-        ("{{", "not a template", "line 1"),
+        ("{{", "not a template", ""),
+        ("a\n{{", "not a template", "line 2"),
         ("{{ 1 / 0 }}", "cannot be rendered", ""),
     ],
 )
@@ -123,3 +124,20 @@ def test_an_expression_is_written_without_braces() -> None:
     with pytest.raises(TemplateProblem) as caught:
         templates.expression("{{ params.arch }}", SCOPE)
     assert caught.value.cure == "write the expression without {{ }}"
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["{{ params.arch }}", "a{{ image }}b{{params.items}}", "{{ params.arhc }}", "{{ nothing }}", "{{ params }}",
+     "{{ params.nothing }}", "{{ params.keys }}", "{{ params.arch.x }}", "{{ params.nothing.x }}", "{{ none }}", "{{ image.x.y }}"],
+)  # fmt: skip
+def test_plain_templates_need_no_compiler_and_mean_the_same(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def outcome() -> object:
+        try:
+            return templates.text(template, SCOPE)
+        except TemplateProblem as problem:
+            return problem.message, problem.cure
+
+    quick = outcome()
+    monkeypatch.setattr(templates, "_plain_parts", lambda _template: None)
+    assert outcome() == quick
