@@ -14,7 +14,8 @@ from pathlib import Path
 from tools.cache import cache_dir, podman_env
 from tools.miniworld.catalog import Catalog, load
 from tools.miniworld.commands import run
-from tools.miniworld.world import comps_xml, ensure_at
+from tools.miniworld.metadata import comps_xml
+from tools.miniworld.world import ensure_at
 
 
 def path(image_key: str) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tools.miniworld import provides as provided
 from tools.miniworld.catalog import Catalog, OwnPackage
 from tools.miniworld.commands import run
-from tools.miniworld.debs import Deb
+from tools.miniworld.debs import Deb, chosen_alternatives
 from tools.miniworld.staging import Entry, Tree, adapt, stage_own, unpack
 
 # Every file and build time is at most this (2025-01-01): the same packages in, the same RPMs out.
@@ -136,6 +136,27 @@ class Conversion:
     alternatives: dict[str, str]
     work: Path
     repo: Path
+
+
+def plan(catalog: Catalog, packages: list[Deb], work: Path, repo: Path) -> list[Conversion]:
+    """One conversion a package, the biggest first. A dependency is the first alternative that is there."""
+    answered = {name for deb in packages for name in (deb.name, *deb.provides)}
+    links = chosen_alternatives(packages)
+    return [
+        Conversion(
+            deb=deb,
+            catalog=catalog,
+            requires=tuple(
+                pick
+                for names in deb.depends
+                if (pick := next((name for name in names if name in answered), deb.name)) != deb.name
+            ),
+            alternatives=links.get(deb.name, {}),
+            work=work,
+            repo=repo,
+        )
+        for deb in sorted(packages, key=lambda deb: (-deb.size, deb.name))
+    ]
 
 
 def convert(job: Conversion) -> str:

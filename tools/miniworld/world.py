@@ -7,27 +7,29 @@ the catalog, of the code that converts, and of the host's distribution release.
 from __future__ import annotations
 
 import ast
+import ctypes
 import hashlib
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from tools.cache import cache_dir, locked
 from tools.miniworld import debs, rpms
-from tools.miniworld.catalog import Catalog, load
-from tools.miniworld.commands import run
+from tools.miniworld.catalog import load
+from tools.miniworld.metadata import comps_xml, index
 
 _HERE = Path(__file__).parent
-_CONVERTING = ("catalog.py", "debs.py", "provides.py", "rpms.py", "staging.py", "world.py")
+_CONVERTING = ("catalog.py", "debs.py", "metadata.py", "provides.py", "rpms.py", "staging.py")
 KEPT_WORLDS = 3
 MAKING = ".making-"
+PR_SET_PDEATHSIG = 1
 
 
 def key() -> str:
@@ -60,8 +62,9 @@ def ensure_at(target: Path, make: Callable[[Path], None]) -> Path:
     with locked("world"):
         if not target.is_dir():
             for left_by_a_crash in target.parent.glob(f"{MAKING}*"):
-                shutil.rmtree(left_by_a_crash)
-            making = target.parent / f"{MAKING}{target.name}"
+                shutil.rmtree(left_by_a_crash, ignore_errors=True)
+            # A name of its own: an rpmbuild of a killed run may go on for a moment.
+            making = target.parent / f"{MAKING}{target.name}-{os.getpid()}"
             making.mkdir(parents=True)
             make(making)
             making.rename(target)
@@ -80,6 +83,11 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def _end_with_parent() -> None:
+    """A converting process whose parent is killed must not go on: it would hold the cache's lock for ever."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _make(target: Path) -> None:
     catalog = load()
     jobs = os.cpu_count() or 1
@@ -93,8 +101,8 @@ def _make(target: Path) -> None:
     fetched = time.monotonic()
     for own in catalog.own:
         rpms.build_own(own, catalog, work, repo)
-    conversions = _plan(catalog, packages, work, repo)
-    with ProcessPoolExecutor(jobs) as processes:
+    conversions = rpms.plan(catalog, packages, work, repo)
+    with ProcessPoolExecutor(jobs, initializer=_end_with_parent) as processes:
         running = [processes.submit(rpms.convert, job) for job in conversions]
         for done, future in enumerate(as_completed(running), start=1):
             future.result()
@@ -112,45 +120,3 @@ def _make(target: Path) -> None:
     }
     (target / "made.json").write_text(json.dumps(facts, indent=1) + "\n")
     _say(f"stand-in world: {facts}")
-
-
-def _plan(catalog: Catalog, packages: list[debs.Deb], work: Path, repo: Path) -> list[rpms.Conversion]:
-    """One conversion a package, the biggest first. A dependency is the first alternative that is there."""
-    answered = {name for deb in packages for name in (deb.name, *deb.provides)}
-    links = debs.chosen_alternatives(packages)
-    return [
-        rpms.Conversion(
-            deb=deb,
-            catalog=catalog,
-            requires=tuple(
-                pick
-                for names in deb.depends
-                if (pick := next((name for name in names if name in answered), deb.name)) != deb.name
-            ),
-            alternatives=links.get(deb.name, {}),
-            work=work,
-            repo=repo,
-        )
-        for deb in sorted(packages, key=lambda deb: (-deb.size, deb.name))
-    ]
-
-
-def comps_xml(groups: dict[str, list[str]]) -> str:
-    """A comps file with these groups, every package mandatory."""
-    lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<comps>"]
-    for group, names in groups.items():
-        lines += ["<group>", f"<id>{group}</id>", f"<name>{group}</name>", f"<description>{group}</description>"]
-        lines += ["<default>false</default>", "<uservisible>true</uservisible>", "<packagelist>"]
-        lines += [f'<packagereq type="mandatory">{escape(name)}</packagereq>' for name in names]
-        lines += ["</packagelist>", "</group>"]
-    return "\n".join([*lines, "</comps>"]) + "\n"
-
-
-def index(repo: Path, comps: Path, jobs: int) -> None:
-    """Write the repository metadata, the same bytes for the same packages (it tells their file times)."""
-    for package in repo.glob("*.rpm"):
-        os.utime(package, (int(rpms.EPOCH_SECONDS), int(rpms.EPOCH_SECONDS)))
-    run(
-        ["createrepo_c", "-q", "--workers", str(jobs), "--revision", rpms.EPOCH_SECONDS,
-         "--set-timestamp-to-revision", "-g", comps, repo]
-    )  # fmt: skip
