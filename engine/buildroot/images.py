@@ -118,7 +118,7 @@ class PodmanSnapshotImages(PodmanApi):
         """POST a file as it is."""
         with self._errors(what, where):
             headers = {"content-type": "application/x-tar"}
-            response = self._connected().post(
+            response = self._session().post(
                 path, params=params, data=data, headers=headers, timeout=STORE_TIMEOUT, stream=False
             )
             content: bytes = response.content
