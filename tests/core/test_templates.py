@@ -129,7 +129,8 @@ def test_an_expression_is_written_without_braces() -> None:
 @pytest.mark.parametrize(
     "template",
     ["{{ params.arch }}", "a{{ image }}b{{params.items}}", "{{ params.arhc }}", "{{ nothing }}", "{{ params }}",
-     "{{ params.nothing }}", "{{ params.keys }}", "{{ params.arch.x }}", "{{ params.nothing.x }}", "{{ none }}", "{{ image.x.y }}"],
+     "{{ params.nothing }}", "{{ params.keys }}", "{{ params.arch.x }}", "{{ params.nothing.x }}", "{{ none }}",
+     "{{ image.x.y }}"],
 )  # fmt: skip
 def test_plain_templates_need_no_compiler_and_mean_the_same(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def outcome() -> object:
