@@ -54,7 +54,7 @@ class SnapshotImages(Protocol):
         """Make the image that holds nothing, `EMPTY`."""
 
     def remove(self, image: str) -> bool:
-        """Remove a name and what only it holds; False when a container uses it. Absent: True."""
+        """Remove a name (or the image of an id) and what only it holds; False while it is used. Absent: True."""
 
 
 class PodmanSnapshotImages(PodmanApi):
@@ -109,7 +109,7 @@ class PodmanSnapshotImages(PodmanApi):
         except Refused as error:
             if error.status == 404:
                 return True
-            if error.status == 409 or "in use" in error.why or "is using" in error.why:
+            if error.status == 409 or any(words in error.why for words in ("in use", "is using", "dependent child")):
                 return False
             raise
         return True

@@ -15,12 +15,12 @@ from attrs import asdict, define, frozen
 
 from engine.buildroot.images import EMPTY, LABEL_KEY, LABEL_OWNER, SnapshotImages, image_name
 from engine.buildroot.state import Lock, State
-from engine.buildroot.tools import Tools
+from engine.buildroot.tools import LABEL_JOB, LABEL_JOB_STATE, Tools
 from engine.core.errors import EngineError, Interrupted
 from engine.core.manager import ContainerManager
 from engine.core.rendering import container_name, labels, selinux_level
 from engine.core.snapshots import Choice, Snapshot
-from engine.core.spec import AnchorSpec, ContainerHandle
+from engine.core.spec import LABEL_ROLE, LABEL_TASK_ID, LABEL_WORKER_ID, AnchorSpec, ContainerHandle
 
 ROLE = "anchor"
 
@@ -60,7 +60,9 @@ class Maker:
         anchor = self._anchor(image_name(parent.key), "make")
         try:
             answer = self._apply(anchor, wanted, parent)
-            self.images.commit(anchor, image_name(wanted.key), self._labels(wanted.key))
+            # An image takes over its container's labels, and hands them on to every container made of it.
+            stale = dict.fromkeys((LABEL_TASK_ID, LABEL_WORKER_ID, LABEL_ROLE, LABEL_JOB, LABEL_JOB_STATE), "none")
+            self.images.commit(anchor, image_name(wanted.key), {**stale, **self._labels(wanted.key)})
         finally:
             self.manager.remove(anchor)
         info = self.images.find(image_name(wanted.key))

@@ -44,6 +44,11 @@ class RootedManager:
         self.requirements: dict[str, Any] | None = None
         self.taken = False
 
+    @property
+    def lists(self) -> Mapping[str, str]:
+        """Content by file name, as it was known before any step ran; empty once the first step has begun."""
+        return self._lists
+
     def ensure_image_available(self, image: str, policy: PullPolicy | None = None) -> ImageInfo:
         if image != self._image:
             return self.inner.ensure_image_available(image, policy)

@@ -51,6 +51,7 @@ def upkeep(
     records = state.snapshots()
     doomed = records if everything else beyond(records, limits or SnapshotLimits())
     gone = [snapshot.key for snapshot in doomed if _remove(state, images, snapshot.key)]
+    _nameless_images(state, images)
     if everything and images.find(EMPTY) is not None and not state.snapshots():
         images.remove(EMPTY)
     return Removed(
@@ -92,6 +93,9 @@ def _remove(state: State, images: SnapshotImages, key: str) -> bool:
     with lock:
         record = state.snapshot(key)
         state.forget(key)
+        image = images.find(image_name(key))
+        if image is None or image.labels.get(LABEL_OWNER) != str(state.path):
+            return True  # another work directory's by now
         if images.remove(image_name(key)):
             return True
         if record is not None:  # a container uses it
@@ -127,6 +131,15 @@ def _lost_images(state: State, images: SnapshotImages) -> list[str]:
             if state.snapshot(key) is None and image_name(key) in image.names and images.remove(image_name(key)):
                 removed.append(key)
     return removed
+
+
+def _nameless_images(state: State, images: SnapshotImages) -> None:
+    """What was the base of other snapshots when its name went, and is not any more."""
+    nameless = [
+        image for image in images.ours() if not image.names and image.labels.get(LABEL_OWNER) == str(state.path)
+    ]
+    for image in sorted(nameless, key=lambda item: -item.created):  # what was made on others first
+        images.remove(image.id)
 
 
 def _old_caches(state: State) -> int:

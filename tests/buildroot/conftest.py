@@ -91,4 +91,4 @@ def _place(folder: Path, manager: PodmanManager, image: str) -> Iterator[Place]:
     yield Place(settings=settings, manager=manager, images=images)
     upkeep(settings, images, manager, everything=True)
     left = [item for item in images.ours() if str(folder) in item.labels.get("io.koji.adjutant.buildroot.state", "")]
-    assert [item.names for item in left if not item.names[0].endswith(":empty")] == []
+    assert [item.names for item in left if item.labels["io.koji.adjutant.buildroot"] != "empty"] == []

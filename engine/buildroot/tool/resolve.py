@@ -40,7 +40,7 @@ def _add_group(base, name, notes):
     for member in group.packages_iter():
         if not available.filter(name=member.name):
             notes.append(f'No match for group package "{member.name}"')
-    if not base.group_install(group.id, ("mandatory", "default", "conditional"), strict=False):
+    if not base.group_install(group.id, ("mandatory", "default", "conditional"), strict=True):
         raise ToolError(GROUP, f"group '{name}' is empty")
 
 
