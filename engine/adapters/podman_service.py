@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from engine.adapters.leftover_services import OWNER, PREFIX
 from engine.adapters.podman_host import needed_conf
 from engine.core.errors import ContainerError
 
@@ -53,10 +54,16 @@ class PodmanService:
         self.url = found or self._private_url()
 
     def ensure(self) -> None:
-        """Start the private service if it is not running. Raises ContainerError with what podman said."""
+        """Start the private service if it is not running. Raises ContainerError with what podman said.
+
+        For a socket that is not ours: OSError when nothing listens there. (podman-py would find out, too, but then
+        leaves a socket open.)
+        """
+        path = Path(self.url.removeprefix("unix://"))
         if self._directory is None:
+            if self.url.startswith("unix://"):
+                _connect(path)
             return
-        path = self._directory / "podman.sock"
         with self._lock:
             if answers(path):
                 return
@@ -116,12 +123,13 @@ class PodmanService:
         return f"unix://{path}" if answers(path) else None
 
     def _private_url(self) -> str:
-        self._directory = Path(tempfile.mkdtemp(prefix="adjutant-podman-"))
+        self._directory = Path(tempfile.mkdtemp(prefix=PREFIX))
         path = self._directory / "podman.sock"
         if len(bytes(path)) > 100:  # the kernel's limit for a socket's path is 107 bytes
             self._directory.rmdir()
-            self._directory = Path(tempfile.mkdtemp(prefix="adjutant-podman-", dir="/tmp"))  # noqa: S108
+            self._directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp"))  # noqa: S108
             path = self._directory / "podman.sock"
+        (self._directory / OWNER).write_text(str(self._maker))  # so that gc can tell when we died
         return f"unix://{path}"
 
     def _start(self, path: Path) -> None:
@@ -162,13 +170,17 @@ class PodmanService:
 
 def answers(path: Path) -> bool:
     """True when something listens at the unix socket `path`."""
+    try:
+        _connect(path)
+    except OSError:
+        return False
+    return True
+
+
+def _connect(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(5)
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return False
-    return True
+        probe.connect(str(path))
 
 
 def _url(text: str) -> str:

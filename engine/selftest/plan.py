@@ -15,6 +15,8 @@ from engine.core.recipe import CAPABILITY_PROFILES
 from engine.core.render import render
 
 METHOD = "selftest"
+WORKDIR = "selftest"
+"""Below the worker's work directory: where self-tests have their workspaces."""
 MEMORY = 128 * 1024**2
 PIDS = 64
 PRIVILEGED = (("/builddir/setuid-python", 0o4755), ("/builddir/capable-python", 0o755))
@@ -150,4 +152,4 @@ def selftest_plan(settings: Settings, image: str, program: str, bait: Bait, task
 
 def workdir(settings: Settings) -> str:
     """Where self-tests have their workspaces."""
-    return f"{settings.workdir}/selftest"
+    return f"{settings.workdir}/{WORKDIR}"

@@ -21,6 +21,7 @@ from engine.selftest.judge import judge
 from engine.selftest.plan import Bait, selftest_plan, workdir
 
 _NAMESPACES = ("mnt", "pid", "net", "ipc", "uts", "cgroup")
+_FIRST = 10**10
 _SOCKETS = ("/run/podman/podman.sock", "/var/run/docker.sock", "/run/systemd/private", "/run/dbus/system_bus_socket")
 
 
@@ -43,7 +44,8 @@ def run_self_test(
             dead.remove()
         with contextlib.ExitStack() as stack:
             other = stack.enter_context(_claimed(base))
-            task = base.claim()
+            # No task of a hub has such a number: their labels must not meet.
+            task = base.claim(_FIRST + secrets.randbelow(_FIRST))
             return _in_workspace(settings, manager, image, private, limits_bind, task, other, stack)
     except EngineError as error:
         return [problem("selftest", f"could not be run: {error}", "see the error; then run the self-test again")]
@@ -123,7 +125,7 @@ def _clean_up(plan: Plan | None, manager: ContainerManager, task: TaskDirectory)
 
 @contextlib.contextmanager
 def _claimed(base: Workdir) -> Iterator[TaskDirectory]:
-    directory = base.claim()
+    directory = base.claim(_FIRST + secrets.randbelow(_FIRST))
     try:
         yield directory
     finally:

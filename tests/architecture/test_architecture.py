@@ -16,7 +16,7 @@ ENGINE = ROOT / "engine"
 MODULES = sorted(ENGINE.rglob("*.py"))
 
 # Outermost last: a room may import those before it and itself.
-ROOMS = ("core", "settings", "adapters", "buildroot", "doctor", "selftest", "gc", "runner", "worker", "cli")
+ROOMS = ("core", "settings", "adapters", "buildroot", "doctor", "selftest", "runner", "gc", "worker", "cli")
 # What each room may import besides lower ones, with the reason.
 ALLOWED = {
     ("settings", "worker"): "the options' classes of the daemon are read from worker.toml",

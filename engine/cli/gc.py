@@ -1,0 +1,63 @@
+"""`engine gc`: remove what tasks that are gone left on this host."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.command()
+@click.option("--config", envvar="ADJUTANT_CONFIG", show_envvar=True, help="worker.toml, or a kojid.conf.")
+@click.option("--kojid-conf", envvar="ADJUTANT_KOJID_CONF", show_envvar=True, help="An existing kojid.conf.")
+@click.option("--workdir", metavar="DIR", help="Work directory, instead of the settings' one.")
+@click.option("--worker", "worker_id", metavar="ID", help="Worker whose leftovers go, instead of the settings' one.")
+@click.option("--kept-hours", type=click.FloatRange(min=0), help="Also tasks kept by engine run --keep this long ago.")
+@click.option("-n", "--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+@click.pass_context
+def gc(
+    ctx: click.Context,
+    config: str | None,
+    kojid_conf: str | None,
+    workdir: str | None,
+    worker_id: str | None,
+    kept_hours: float | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Remove containers, roots, workspaces and secrets of tasks that no process runs any more.
+
+    Only what carries this worker's label; never what a live process holds or `--keep` kept. Snapshots of
+    buildroots have limits of their own: engine buildroot prune. Exit code 4 when something could not be removed.
+    """
+    import attrs
+
+    from engine.adapters.podman import PodmanConfig, PodmanManager
+    from engine.core.errors import EXIT_INFRASTRUCTURE
+    from engine.gc import collect
+    from engine.settings import load_settings
+
+    loaded = load_settings(config, kojid_conf)
+    settings = loaded.settings
+    worker = worker_id or settings.worker_id
+    podman = PodmanConfig(worker_id=worker, socket=loaded.worker.podman, timeouts=settings.adjutant_container_timeouts)
+    with PodmanManager(podman) as manager:
+        done = collect(
+            manager,
+            worker_id=worker,
+            workdir=workdir or settings.workdir,
+            kept_seconds=None if kept_hours is None else kept_hours * 3600,
+            dry_run=dry_run,
+        )
+    if as_json:
+        click.echo(json.dumps(attrs.asdict(done), indent=1))
+    else:
+        verb = "would remove" if dry_run else "removed"
+        for kind in ("containers", "workspaces", "secrets", "services"):
+            for name in getattr(done, kind):
+                click.echo(f"{verb} {kind.removesuffix('s')} {name}")
+        for reason in done.failed:
+            click.echo(f"not removed: {reason}", err=True)
+        click.echo(f"{verb} {done.count}", err=True)
+    ctx.exit(EXIT_INFRASTRUCTURE if done.failed else 0)
