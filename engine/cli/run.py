@@ -71,6 +71,7 @@ def run(
     from engine.adapters.workspace import Workdir
     from engine.buildroot import PodmanSnapshotImages, upkeep
     from engine.cli.local import LocalRuns, absolute, check_inputs, local_settings, package_repos
+    from engine.core.errors import EngineError
     from engine.core.local import LocalCall
     from engine.core.params_text import params_from_text
 
@@ -103,7 +104,10 @@ def run(
         run_one = partial(_run, runs, call, results, force=force, keep=keep, quiet=quiet, form=form)
         outcome = run_one(command=command, stopped=stopped)
         if recipe.buildroot is not None:
-            upkeep(settings, images, manager)
+            try:
+                upkeep(settings, images, manager)
+            except EngineError as error:  # the task is done; the next run tidies up as well
+                click.echo(f"note: {error}", err=True)
     return outcome.exit_code
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -105,7 +106,12 @@ def _open(settings: Settings, task: KeptTask, step_name: str | None) -> int:
         roots = {name: manager.anchor_path(name) for name in anchors_of(step.container)}
     click.echo(f"task {task.plan.task_id}, sandbox of step {step.name}; the step ran:", err=True)
     click.echo("  " + " ".join(step.container.argv), err=True)
-    return subprocess.call(shell_command(step, roots, tty=sys.stdin.isatty()))
+    return subprocess.call(shell_command(step, roots, tty=sys.stdin.isatty()), env=local_environ())
+
+
+def local_environ() -> dict[str, str]:
+    """The environment without what makes podman a remote client: that one lacks half of the options."""
+    return {key: value for key, value in os.environ.items() if key not in {"CONTAINER_HOST", "CONTAINER_CONNECTION"}}
 
 
 def _step(plan: Plan, name: str) -> PlannedStep:

@@ -35,4 +35,5 @@ def _lines(plan: Plan, name: str, command: str) -> Iterator[str]:
     yield f"    printf '%s\\n' {shlex.quote('first run: ' + command)} >&2"
     yield "    exit 2"
     yield "fi"
+    yield "unset CONTAINER_HOST CONTAINER_CONNECTION  # a remote client lacks half of these options"
     yield shell_text(step.container)

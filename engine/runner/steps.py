@@ -13,7 +13,7 @@ from engine.core.plan import Plan, PlannedStep
 from engine.core.verdict import disk_words, step_cause, step_failure
 from engine.runner.ports import Closing, Progress, StepLog, WorkspaceFiles
 
-DISK_INTERVAL = 1.0
+DISK_INTERVAL = 0.2
 """Seconds between two looks at the free space while a step runs."""
 
 
