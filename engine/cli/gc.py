@@ -11,7 +11,8 @@ import click
 @click.option("--config", envvar="ADJUTANT_CONFIG", show_envvar=True, help="worker.toml, or a kojid.conf.")
 @click.option("--kojid-conf", envvar="ADJUTANT_KOJID_CONF", show_envvar=True, help="An existing kojid.conf.")
 @click.option("--workdir", metavar="DIR", help="Work directory, instead of the settings' one.")
-@click.option("--worker", "worker_id", metavar="ID", help="Worker whose leftovers go, instead of the settings' one.")
+@click.option("--local", is_flag=True, help="Leftovers of engine run, which the next engine run removes anyway.")
+@click.option("--worker", "worker", metavar="ID", help="Worker whose leftovers go, instead of the settings' one.")
 @click.option("--kept-hours", type=click.FloatRange(min=0), help="Also tasks kept by engine run --keep this long ago.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only say what would be removed.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
@@ -21,7 +22,8 @@ def gc(
     config: str | None,
     kojid_conf: str | None,
     workdir: str | None,
-    worker_id: str | None,
+    local: bool,
+    worker: str | None,
     kept_hours: float | None,
     dry_run: bool,
     as_json: bool,
@@ -34,19 +36,22 @@ def gc(
     import attrs
 
     from engine.adapters.podman import PodmanConfig, PodmanManager
+    from engine.cli.local import local_settings
     from engine.core.errors import EXIT_INFRASTRUCTURE
     from engine.gc import collect
     from engine.settings import load_settings
 
     loaded = load_settings(config, kojid_conf)
     settings = loaded.settings
-    worker = worker_id or settings.worker_id
+    if local:
+        settings = local_settings(config, workdir=workdir)
+    worker = worker or settings.worker_id
     podman = PodmanConfig(worker_id=worker, socket=loaded.worker.podman, timeouts=settings.adjutant_container_timeouts)
     with PodmanManager(podman) as manager:
         done = collect(
             manager,
             worker_id=worker,
-            workdir=workdir or settings.workdir,
+            workdir=settings.workdir if local or workdir is None else workdir,
             kept_seconds=None if kept_hours is None else kept_hours * 3600,
             dry_run=dry_run,
         )

@@ -20,6 +20,7 @@ from engine.adapters import leftover_services
 from engine.adapters.podman import PodmanConfig, PodmanManager
 from engine.adapters.workspace import TaskDirectory, Workdir
 from engine.cli.gc import gc
+from engine.cli.local import worker_id
 from engine.core.manager import ContainerTimeouts
 from engine.core.spec import LABEL_ROLE, LABEL_TASK_ID, LABEL_WORKER_ID, AnchorSpec, ContainerHandle, ContainerSpec
 from engine.gc import Collected, collect
@@ -197,28 +198,30 @@ def test_a_run_that_was_killed(tmp_path: Path, tiny_image: str) -> None:
         'target = "/out"\nmode = "rw"\n[buildroot]\ntracked = false\n[[steps]]\nname = "nap"\nroot = "buildroot"\n'
         'network = "none"\nargv = ["sh", "-c", "touch /out/started; sleep 300"]\n'
     )
-    worker = f"killed-{os.getpid()}"
-    config = tmp_path / "worker.toml"
-    config.write_text(
-        f'adjutant_task_image_default = "{tiny_image}"\n[hub]\nworkdir = "{tmp_path}/work"\n[worker]\nid = "{worker}"\n'
+    work = tmp_path / "work"
+    words = ["run", "napping", "--recipes", str(recipes), "--workdir", str(work), "--image", tiny_image]
+    child = subprocess.Popen(
+        [sys.executable, "-c", KILLED, *words, "--results", str(tmp_path / "out")], start_new_session=True
     )
-    words = ["run", "napping", "--recipes", str(recipes), "--config", str(config), "--results", str(tmp_path / "out")]
-    with subprocess.Popen([sys.executable, "-c", KILLED, *words], start_new_session=True) as child:
-        end = time.monotonic() + 300
-        while not list(tmp_path.glob("work/*/result/started")):
+    try:
+        end = time.monotonic() + 90
+        while not list(work.glob("*/result/started")):
             assert child.poll() is None
             assert time.monotonic() < end
             time.sleep(0.1)
+    finally:
         child.kill()
+        child.wait()
+    worker = worker_id(str(work))
     names = podman("ps", "--all", "--format", "{{.Names}}", "--filter", f"label={LABEL_WORKER_ID}={worker}").split()
     assert len(names) == 2
-    done = CliRunner().invoke(gc, ["--config", str(config), "--json"], catch_exceptions=False)
+    done = CliRunner().invoke(gc, ["--local", "--workdir", str(work), "--json"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     said = json.loads(done.stdout)
     assert len(said["workspaces"]) == 1
     assert said["failed"] == []
     assert podman("ps", "--all", "--quiet", "--filter", f"label={LABEL_WORKER_ID}={worker}") == ""
-    assert list((tmp_path / "work").glob("[0-9]*")) == []
+    assert list(work.glob("[0-9]*")) == []
 
 
 def test_services_of_dead_owners(tmp_path: Path) -> None:
