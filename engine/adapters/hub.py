@@ -114,7 +114,7 @@ def gather(  # noqa: PLR0913 - each is one source of facts
     `host_arches` are the hub's words for this host (space separated): they decide the architecture of a noarch
     task. Without them the host's own architecture does.
     """
-    host = host or HostFacts(name=platform.node(), arch=platform.machine(), cpus=os.cpu_count() or 1)
+    host = host or HostFacts(name=platform.node(), arch=platform.machine(), cpus=len(os.sched_getaffinity(0)))
     asked = _Asked(recipe, request, settings, host)
     repo = _repo(session, asked.value("repo", recipe.facts.repo), settings)
     event = repo.create_event if repo else None
@@ -276,10 +276,14 @@ def _external(rows: tuple[Mapping[str, Any], ...], arch: str) -> Iterator[Extern
 
 
 def _package_repos(repo: RepoFacts | None, arch: str) -> tuple[PackageRepo, ...]:
-    """The one repo a buildroot is made of (contract 5.3), by its path where the tree is mounted."""
+    """The one repo a buildroot is made of (contract 5.3): by its address, as kojid does.
+
+    By its path only where no address is set: a hub's own repo reaches its packages through the link `toplink`,
+    which leads out of the directory that a container sees.
+    """
     if repo is None:
         return ()
-    path = posixpath.join(repo.path, arch) if repo.path else None
+    path = posixpath.join(repo.path, arch) if repo.path and not repo.url else None
     return (
         PackageRepo(
             name="build",

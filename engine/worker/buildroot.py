@@ -1,9 +1,9 @@
 """The hub's record of a task's package environment: INIT, packages, BUILDING, packages again, EXPIRED (contract 5).
 
-A recipe with ``[buildroot] tracked = true`` gets one. What was installed is read from two files that its steps
-leave in the workspace, `BEFORE` (before build requirements) and `AFTER`: a JSON list of objects with name,
-version, release, epoch, arch, size, buildtime and payloadhash, read from the real rpmdb. The files come out of
-a container, so nothing in them is believed beyond its type.
+A recipe with ``[buildroot] tracked = true`` gets one. What was installed is read from two files, `BEFORE` (before
+build requirements) and `AFTER`, which its steps leave in the workspace or the warm root already knows: a JSON list of
+objects with name, version, release, epoch, arch, size, buildtime and payloadhash, read from the real rpmdb. The files
+come out of a container, so nothing in them is believed beyond its type.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from engine.core.facts import PackageRepo, RepoFacts
 
 logger = logging.getLogger(__name__)
 
-BEFORE, AFTER = "result/installed_before.json", "result/installed_after.json"
+BEFORE, AFTER = "installed_before.json", "installed_after.json"
+DIRECTORIES = ("record", "result")
+"""Where the steps leave them: ``record/`` only installing steps may write to, so it comes first."""
 MAX_BYTES = 64 * 1024 * 1024
 NOT_RECORDED = frozenset({"buildsys-build", "gpg-pubkey"})
 KEYS: Mapping[str, tuple[type, ...]] = {
@@ -51,10 +53,13 @@ class InstalledPackages(Protocol):
 
 
 class PackageFiles:
-    """`InstalledPackages` from the two files in the workspace."""
+    """`InstalledPackages` from the two files in the workspace.
 
-    def __init__(self, workspace: str) -> None:
-        self.workspace = workspace
+    `known` is their content by name where it was known before any step ran: no file of a step can replace it.
+    """
+
+    def __init__(self, workspace: str, known: Mapping[str, str] | None = None) -> None:
+        self.workspace, self.known = workspace, dict(known or {})
 
     def before(self) -> list[Package] | None:
         return self._read(BEFORE)
@@ -63,6 +68,17 @@ class PackageFiles:
         return self._read(AFTER)
 
     def _read(self, name: str) -> list[Package] | None:
+        for directory in DIRECTORIES:
+            # What installing steps recorded is newer than what was known; what lies in result/ is anybody's.
+            if directory == DIRECTORIES[-1] and name in self.known:
+                return _packages(self.known[name], name)
+            path = os.path.join(directory, name)
+            data = self._file(path)
+            if data is not None:
+                return _packages(data, path)
+        return None
+
+    def _file(self, name: str) -> bytes | None:
         try:
             # The workspace's own directories are ours; only the last part may be a link a container made.
             file = os.open(os.path.join(self.workspace, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -74,10 +90,14 @@ class PackageFiles:
             data = stream.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             raise TaskFailed("BuildrootError", f"{name}: larger than {MAX_BYTES // 2**20} MiB")
-        try:
-            return list(checked_packages(json.loads(data)))
-        except (ValueError, RecursionError) as error:
-            raise TaskFailed("BuildrootError", f"{name}: {error}") from None
+        return data
+
+
+def _packages(data: bytes | str, name: str) -> list[Package]:
+    try:
+        return list(checked_packages(json.loads(data)))
+    except (ValueError, RecursionError) as error:
+        raise TaskFailed("BuildrootError", f"{name}: {error}") from None
 
 
 def checked_packages(rows: Any) -> Iterator[Package]:

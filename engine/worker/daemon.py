@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 SOON = 0.5
 """Seconds between two looks while something ends."""
 FINAL_SWEEP = 120.0
+UPKEEP_EVERY, UPKEEP_LIMIT = 600.0, 1800.0
 
 
 @frozen(kw_only=True)
@@ -72,6 +73,8 @@ class Daemon:
         self._restart_asked = False
         self._waiting_for_hub = False
         self._turn_began = 0.0
+        self._upkeep: SideJob | None = None
+        self._next_upkeep = 0.0
         self._wake, self._wake_write = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(self._wake_write, False)
@@ -220,6 +223,18 @@ class Daemon:
             return manager.getNextTask()
         finally:
             self._waiting_for_hub = False
+            self._keep_up(manager)
+
+    def _keep_up(self, manager: Manager) -> None:
+        """Now and then, when no task runs, look after the stored roots; beside the loop, not in it."""
+        if self._upkeep is not None and self._upkeep.ended():
+            if self._upkeep.result:
+                logger.warning("looking after stored roots: %s", self._upkeep.result)
+            self._upkeep = None
+        if self._upkeep is None and not manager.pids and time.monotonic() >= self._next_upkeep:
+            self._next_upkeep = time.monotonic() + UPKEEP_EVERY
+            housekeeping = Housekeeping(self.config.settings, self._containers)
+            self._upkeep = SideJob(housekeeping.upkeep, UPKEEP_LIMIT)
 
     def _once_done(self, manager: Manager, taken: bool) -> bool:
         """With --once: no second task, and the end when the first has ended."""
@@ -268,6 +283,8 @@ class Daemon:
         if patient and not self.config.once:
             self._wait_for_tasks(manager)
         stopped = manager.stop_tasks()
+        if self._upkeep is not None:
+            self._upkeep.kill()
         sweeper = SideJob(Housekeeping(self.config.settings, self._containers).sweep, FINAL_SWEEP)
         words = sweeper.wait()
         if words:

@@ -10,14 +10,20 @@ from typing import Any, Protocol
 import koji
 
 from engine.adapters.hub import Gathered
-from engine.core.closing import RecipeClosing
+from engine.adapters.workspace import TaskDirectory
 from engine.core.errors import InfrastructureError
 from engine.core.facts import BuildrootFacts, Facts, PackageRepo
-from engine.core.outcome import ArtifactSet, LogFile, StepRun, TaskOutcome
+from engine.core.outcome import ArtifactSet, StepRun, TaskOutcome
 from engine.core.plan import Plan, PlannedStep
-from engine.worker.buildroot import Origins, PackageFiles, RepoFiles, TrackedBuildroot
+from engine.core.plan_text import plan_text
+from engine.worker.buildroot import InstalledPackages, Origins, RepoFiles, TrackedBuildroot
 from engine.worker.logs import LogUploader
 from engine.worker.stop import StopRequest
+
+ENVIRONMENT_LOG, ROOT_LOG, PLAN_LOG = "mock_config.log", "root.log", "adjutant_plan.log"
+"""What the environment was and how it was made, under the names that people and tools look for (contract 3.4,
+appendix F), and the plan."""
+LOG_LIMIT = 64 * 1024 * 1024
 
 
 class RunningTask(Protocol):
@@ -32,41 +38,60 @@ class RunningTask(Protocol):
         """Say for `engine status` what is going on."""
 
 
-class WithOwnLogs:
-    """The recipe's last words, knowing the logs that the worker adds."""
-
-    def __init__(self, closing: RecipeClosing, own: Sequence[LogFile]) -> None:
-        self.closing, self.own = closing, own
-        self.fault_text = closing.fault_text
-
-    def result(self, artifacts: Sequence[ArtifactSet], logs: Sequence[LogFile]) -> Any:
-        return self.closing.result(artifacts, [*self.own, *logs])
-
-
 class HubDelivery:
     """Progress and delivery of one task: tells the hub and the daemon what the runner tells.
 
-    `error` is what went wrong with the hub between two steps; it stops the run.
+    `error` is what went wrong with the hub between two steps; it stops the run. `own_logs` are the logs that the
+    worker adds to the steps' own.
     """
 
     def __init__(
         self,
         task: RunningTask,
-        plan: Plan,
         logs: LogUploader,
         buildroot: TrackedBuildroot | None,
         gathered: Gathered,
-        own: Sequence[LogFile],
+        workspace: TaskDirectory,
     ) -> None:
-        self.task, self.logs, self.buildroot, self.own = task, logs, buildroot, own
+        self.task, self.logs, self.buildroot, self.workspace = task, logs, buildroot, workspace
         self.error: Exception | None = None
         self.leftovers = False
-        self.packages = PackageFiles(plan.workspace.host)
+        self.own_logs: list[str] = []
+        self.packages: InstalledPackages | None = None
         self.origins: Origins | None = None
         facts = gathered.facts
         if buildroot is not None and facts.repo is not None:
             repo = facts.repos[0] if facts.repos else PackageRepo(name="build")
             self.origins = Origins(facts.repo, RepoFiles(repo), gathered.external_rows, buildroot.arch, task.session)
+
+    # Before the steps
+
+    def root_note(self, text: str) -> None:
+        """A sentence about the making of the root."""
+        self._record(text)
+        self.root_output(f"{text}\n".encode())
+
+    def root_output(self, data: bytes) -> None:
+        """What the tools printed that make the root; the installing steps go on with the same log."""
+        self._write(ROOT_LOG, data)
+
+    def begin(self, plan: Plan, facts: Facts, notes: Sequence[str], packages: InstalledPackages) -> None:
+        """The plan is known: say what the environment is, and have the steps' logs sent."""
+        self.packages = packages
+        if facts.buildroot is not None:
+            self._write(ENVIRONMENT_LOG, environment_text(plan, facts, notes).encode())
+        self._write(PLAN_LOG, plan_text(plan).encode())
+        for note in notes:
+            self.task.logger.warning("task %d: %s", self.task.id, note)
+        for step in plan.steps:
+            self.logs.add(step.log, os.path.join(self.workspace.path, "logs", step.log))
+
+    def _write(self, name: str, data: bytes) -> None:
+        if name not in self.own_logs:
+            self.workspace.prepare(["logs"])
+            self.own_logs.append(name)
+            self.logs.add(name, os.path.join(self.workspace.path, "logs", name))
+        self.workspace.log(name, LOG_LIMIT).write(data)
 
     # Progress
 
@@ -76,18 +101,25 @@ class HubDelivery:
     def step_started(self, step: PlannedStep, number: int, total: int, round_: int) -> None:
         again = f", round {round_}" if round_ > 1 else ""
         self._record(f"step {number} of {total}: {step.name}{again}", step=step.name)
+        self._set_packages()
 
     def output(self, step: PlannedStep, data: bytes) -> None:
         """Sent by the uploader, which reads the log itself."""
 
     def step_ended(self, step: PlannedStep, run: StepRun) -> None:
+        self._set_packages()
+
+    def _set_packages(self) -> None:
         """As soon as the root's first packages are known they go to the hub."""
-        if self.buildroot is None or self.buildroot.state != "INIT" or self.task.stop.requested:
+        buildroot, origins, packages = self.buildroot, self.origins, self.packages
+        if buildroot is None or origins is None or packages is None or buildroot.state != "INIT":
+            return
+        if self.task.stop.requested or self.error is not None:
             return
         try:
-            before = self.packages.before()
-            if before is not None and self.origins is not None:
-                self.buildroot.set_packages(self.origins.mark(before))
+            before = packages.before()
+            if before is not None:
+                buildroot.set_packages(origins.mark(before))
         except Exception as error:  # noqa: BLE001 - raised again by the task once the runner has cleaned up
             self.error = error
 
@@ -107,7 +139,7 @@ class HubDelivery:
             self._record("uploading")
             if self.error is not None:
                 raise self.error
-            if self.buildroot is not None and self.origins is not None:
+            if self.buildroot is not None and self.origins is not None and self.packages is not None:
                 self.buildroot.set_building()
                 after = self.packages.after()
                 if after is not None:
@@ -115,7 +147,7 @@ class HubDelivery:
             if outcome.failure is None:
                 self._upload(outcome.artifacts, workspace)
             arrived = self.logs.finish()
-            missing = [log.name for log in [*self.own, *outcome.logs] if log.bytes and log.name not in arrived]
+            missing = [log.name for log in outcome.logs if log.bytes and log.name not in arrived]
             if missing:
                 raise InfrastructureError(f"logs did not reach the hub: {', '.join(missing)}")
             if self.buildroot is not None:

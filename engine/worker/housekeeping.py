@@ -6,10 +6,11 @@ import logging
 import os
 from collections.abc import Callable, Iterable
 
+from engine.adapters.podman import PodmanManager
 from engine.adapters.workspace import Workdir
+from engine.buildroot import PodmanSnapshotImages, upkeep
 from engine.core.errors import InfrastructureError
 from engine.core.facts import Settings
-from engine.core.manager import ContainerManager
 from engine.core.spec import (
     LABEL_ROLE,
     LABEL_TASK_ID,
@@ -27,7 +28,7 @@ CHECK_TIMEOUT = 60.0
 class Housekeeping:
     """`manager` makes a container manager for the calling process."""
 
-    def __init__(self, settings: Settings, manager: Callable[[], ContainerManager]) -> None:
+    def __init__(self, settings: Settings, manager: Callable[[], PodmanManager]) -> None:
         self.settings, self.manager = settings, manager
 
     def self_check(self, images: Iterable[str] = ()) -> None:
@@ -59,6 +60,11 @@ class Housekeeping:
         room = os.statvfs(workdir.path)
         if not room.f_bavail:
             raise InfrastructureError(f"self-check: no space left in {workdir.path}")
+
+    def upkeep(self) -> None:
+        """Hold the limits of stored roots, and remove what dead processes left of making them."""
+        manager = self.manager()
+        upkeep(self.settings, PodmanSnapshotImages(manager.service), manager)
 
     def sweep(self, task_id: int | None = None) -> None:
         """Remove the containers and directories of one task, or of every task, of this worker.

@@ -171,6 +171,8 @@ class Manager(koji.daemon.TaskManager):  # type: ignore[misc]  # koji has no typ
             self.session._forget()
             self.session = handler.session = child
             self.runTask(handler)
+            if isinstance(handler, RecipeTask):
+                handler.finish_up()
         finally:
             try:
                 child.logout()

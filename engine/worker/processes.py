@@ -95,6 +95,12 @@ class SideJob:
             return False
         return self._end(os.read(self._pipe, 8192).decode(errors="replace") or "was killed")
 
+    def kill(self) -> None:
+        """End it now."""
+        if self.result is None:
+            self._deadline = 0.0
+            self.ended()
+
     def wait(self) -> str:
         """Wait for the end, `limit` at most; the error, "" for none."""
         while not self.ended():

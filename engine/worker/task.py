@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any, NoReturn
 
 import koji
@@ -19,27 +20,24 @@ from engine.adapters import hub as hub_facts
 from engine.adapters import probes
 from engine.adapters.hub import Gathered
 from engine.adapters.hub_files import HubFiles
-from engine.adapters.workspace import Workdir
+from engine.adapters.podman import PodmanManager
+from engine.adapters.workspace import TaskDirectory, Workdir
+from engine.buildroot import PodmanSnapshotImages, Prepared, prepare
+from engine.buildroot.rooted import RootedManager
 from engine.core import render as core
 from engine.core.closing import RecipeClosing
-from engine.core.errors import BadInput, InfrastructureError, Interrupted, TaskFailed
+from engine.core.errors import BadInput, EngineError, InfrastructureError, Interrupted, TaskFailed
 from engine.core.facts import Facts, Settings, TaskRequest
-from engine.core.manager import ContainerManager
-from engine.core.outcome import LogFile, TaskOutcome
-from engine.core.plan import Plan
-from engine.core.plan_text import plan_text
+from engine.core.outcome import TaskOutcome
 from engine.core.recipe import Recipe
 from engine.runner import run_task
-from engine.worker.buildroot import TrackedBuildroot
-from engine.worker.delivery import HubDelivery, WithOwnLogs, environment_text
+from engine.worker.buildroot import PackageFiles, TrackedBuildroot
+from engine.worker.delivery import HubDelivery
 from engine.worker.logs import LogUploader, NotOurs
 from engine.worker.options import HubOptions
 from engine.worker.state import StateDirectory
 from engine.worker.stop import StopRequest
 
-ENVIRONMENT_LOG, PLAN_LOG = "mock_config.log", "adjutant_plan.log"
-"""What the environment was, under the name that people and tools look for (contract appendix F), and the plan."""
-LOG_LIMIT = 16 * 1024 * 1024
 HISTORY_MONTHS, HISTORY_WEIGHT, HISTORY_SECONDS = 6, 18.0, 4800.0
 
 
@@ -50,7 +48,7 @@ class TaskContext:
     settings: Settings
     hub: HubOptions
     state: StateDirectory
-    manager: Callable[[], ContainerManager]
+    manager: Callable[[], PodmanManager]
 
 
 def task_classes(recipes: Mapping[str, Recipe], context: TaskContext) -> list[type[RecipeTask]]:
@@ -71,6 +69,7 @@ class RecipeTask(koji.tasks.BaseTaskHandler):  # type: ignore[misc]  # koji has 
         super().__init__(*arguments, **options)
         self.arguments: list[Any] = list(arguments[2])
         self.stop = StopRequest()
+        self._later = ExitStack()
 
     def weight(self) -> float:
         return self.recipe.weight
@@ -151,38 +150,86 @@ class RecipeTask(koji.tasks.BaseTaskHandler):  # type: ignore[misc]  # koji has 
     def _run_plan(
         self, request: TaskRequest, facts: Facts, gathered: Gathered, buildroot: TrackedBuildroot | None
     ) -> Any:
-        context, recipe = self.context, self.recipe
-        plan = core.render(recipe, request, facts)
-        closing = RecipeClosing(recipe, core.closing_variables(recipe, request, facts), plan.recipe)
+        context = self.context
         workdir = Workdir(context.settings.workdir)
         leftover = workdir.open(self.id)
         if leftover is not None:  # of an earlier run of this task, whose process is dead: its lock was free
             leftover.remove()
         logs = LogUploader(self.session, self.id, timestamps=context.hub.log_timestamps, lost=self.stop.request)
         workspace = workdir.claim(self.id)
-        own = self._write_own_logs(workspace, plan, facts, gathered, logs)
-        tracker = HubDelivery(self, plan, logs, buildroot, gathered, own)
+        delivery = HubDelivery(self, logs, buildroot, gathered, workspace)
         try:
             with self.stop.shielded():
                 logs.start()
-                outcome = run_task(
-                    plan,
-                    manager=context.manager(),
-                    workspace=workspace,
-                    source=HubFiles(context.settings.topurl, context.settings.topdir, context.settings.workdir),
-                    closing=WithOwnLogs(closing, own),
-                    delivery=tracker,
-                    progress=tracker,
-                    cancelled=lambda: self.stop.requested or tracker.error is not None,
-                )
+                outcome = self._run_steps(request, facts, gathered, workspace, delivery)
         except Interrupted:
-            if tracker.error is not None:
-                raise tracker.error from None
+            if delivery.error is not None:
+                raise delivery.error from None
             raise
         finally:
             logs.stop(wait=False)
-            self._leftovers = tracker.leftovers
+            self._leftovers = delivery.leftovers
         return result_of(outcome)
+
+    def _run_steps(
+        self,
+        request: TaskRequest,
+        facts: Facts,
+        gathered: Gathered,
+        workspace: TaskDirectory,
+        delivery: HubDelivery,
+    ) -> TaskOutcome:
+        """Prepare the root, render, run. The root's snapshot is let go of in `finish_up`."""
+        recipe, manager = self.recipe, self.context.manager()
+
+        def cancelled() -> bool:
+            return self.stop.requested or delivery.error is not None
+
+        try:
+            root = Prepared(facts, manager)
+            refused: EngineError | None = None
+            try:
+                root = prepare(
+                    recipe,
+                    request,
+                    facts,
+                    manager,
+                    PodmanSnapshotImages(manager.service),
+                    note=delivery.root_note,
+                    output=delivery.root_output,
+                    cancelled=cancelled,
+                )
+            except (TaskFailed, InfrastructureError) as error:
+                refused = error
+            self._later.enter_context(root)
+            facts = root.facts
+            plan = core.render(recipe, request, facts)
+            closing = RecipeClosing(recipe, core.closing_variables(recipe, request, facts), plan.recipe)
+            delivery.begin(plan, facts, gathered.notes, packages_of(root, workspace.path))
+        except BaseException:
+            workspace.remove()
+            raise
+        settings = self.context.settings
+        outcome = run_task(
+            plan,
+            manager=root.manager,
+            workspace=workspace,
+            source=HubFiles(settings.topurl, settings.topdir, settings.workdir),
+            closing=closing,
+            delivery=delivery,
+            progress=delivery,
+            cancelled=cancelled,
+            buildroot=root.report,
+            earlier_logs=delivery.own_logs,
+            refused=refused,
+        )
+        if outcome.failure is None:
+            root.succeeded()
+        return outcome
+
+    def finish_up(self) -> None:
+        """After the hub was told: a root just made is stored for the next task, which nobody waits for."""
+        self._later.close()
 
     def _request(self, task: Mapping[str, Any]) -> TaskRequest:
         return hub_facts.task_request(self.recipe, task, self.arguments)
@@ -209,24 +256,11 @@ class RecipeTask(koji.tasks.BaseTaskHandler):  # type: ignore[misc]  # koji has 
                     self.session.host.setTaskWeight(self.id, self.recipe.weight + more)
                 return
 
-    def _write_own_logs(
-        self, workspace: Any, plan: Plan, facts: Facts, gathered: Gathered, logs: LogUploader
-    ) -> list[LogFile]:
-        texts = {PLAN_LOG: plan_text(plan)}
-        if facts.buildroot is not None:
-            texts = {ENVIRONMENT_LOG: environment_text(plan, facts, gathered.notes)} | texts
-        workspace.prepare(["logs"])
-        written = []
-        for name, text in texts.items():
-            log = workspace.log(name, LOG_LIMIT)
-            log.write(text.encode())
-            logs.add(name, os.path.join(workspace.path, "logs", name))
-            written.append(LogFile(name=name, bytes=log.size, cut=log.cut))
-        for note in gathered.notes:
-            self.logger.warning("task %d: %s", self.id, note)
-        for step in plan.steps:
-            logs.add(step.log, os.path.join(workspace.path, "logs", step.log))
-        return written
+
+def packages_of(root: Prepared, workspace: str) -> PackageFiles:
+    """The lists of installed packages: what the warm root knows, and what the steps will say."""
+    known = root.manager.lists if isinstance(root.manager, RootedManager) else {}
+    return PackageFiles(workspace, known)
 
 
 def result_of(outcome: TaskOutcome) -> Any:

@@ -1,0 +1,178 @@
+"""Builds and repositories of a real hub's kind: real source packages, a real repo, the shipped recipes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+from pathlib import Path
+from xmlrpc.client import Fault
+
+import koji
+import pytest
+
+from tests.hub import HubStandIn
+from tests.podmanhost import task_image
+from tests.worker.conftest import StartWorker
+from tests.worker.workshop import WorkerProcess, fault_of
+from tools import standin
+
+__all__ = ["task_image"]
+pytestmark = pytest.mark.podman
+
+TAG = "dist-test-build"
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+@pytest.fixture
+def world(hub: HubStandIn) -> int:
+    """Id of a READY repo of the tag with the packages a build needs."""
+    try:
+        source = standin.world_repo()
+    except standin.NotSetUp as reason:
+        pytest.skip(str(reason))
+    hub.add_tag(
+        TAG,
+        "x86_64",
+        {"rpm.macro.dist": ".t1", "rpm.env.SITE": "test", "mock.new_chroot": 1},
+        groups={"build": ["bash"], "srpm-build": ["bash"]},
+    )
+    repo = hub.add_repo(TAG, source)
+    # The stand-in shows the packages through links, which lead nowhere in a container.
+    for link in (hub.repo_dir(repo) / "x86_64").iterdir():
+        if link.is_symlink() and link.name != "toplink":
+            target = link.resolve()
+            link.unlink()
+            if target.is_dir():
+                shutil.copytree(target, link, copy_function=os.link)
+            else:
+                os.link(target, link)
+    return repo
+
+
+@pytest.fixture
+def builder(make_worker: StartWorker, task_image: str) -> WorkerProcess:
+    """A worker with the shipped recipes, on the hub's mounted tree: containers cannot reach 127.0.0.1."""
+    return make_worker(image=task_image, recipes=RECIPES, topurl="").start()
+
+
+def offer_build(hub: HubStandIn, repo: int, sample: str, *, keep_srpm: bool = True) -> int:
+    """A task to build the source package of a sample, uploaded as the command line client does."""
+    package = standin.srpm(sample)
+    upload = hub.topdir / "work" / "cli-build" / sample
+    upload.mkdir(parents=True, exist_ok=True)
+    shutil.copy(package, upload)
+    arguments = [f"cli-build/{sample}/{package.name}", TAG, "x86_64", keep_srpm, {"repo_id": repo}]
+    return hub.make_task("buildArch", arguments, arch="x86_64")
+
+
+def test_a_build(hub: HubStandIn, builder: WorkerProcess, world: int) -> None:
+    task = offer_build(hub, world, "hz")
+    assert hub.wait_task(task, 200)["state_name"] == "CLOSED", _words(hub, task, builder)
+    result = hub.result(task)
+    assert set(result) == {"rpms", "srpms", "logs", "brootid"}
+    assert [Path(path).name for path in result["srpms"]] == ["hz-1.2-1.t1.src.rpm"]
+    assert all((hub.topdir / "work" / path).stat().st_size for path in [*result["rpms"], *result["logs"]])
+    names = {Path(path).name for path in result["logs"]}
+    assert {"mock_config.log", "root.log", "build.log", "adjutant_plan.log"} <= names
+    environment = (hub.task_dir(task) / "mock_config.log").read_text()
+    assert "macro %dist = .t1" in environment
+    assert "env SITE = test" in environment
+    assert "tag setting mock.new_chroot = 1 has no effect: there is no chroot" in environment
+    assert builder.terminate() == 0
+    builder.assert_nothing_left()
+
+
+def test_the_buildroot_is_tracked(hub: HubStandIn, builder: WorkerProcess, world: int) -> None:
+    task = offer_build(hub, world, "hz", keep_srpm=False)
+    assert hub.wait_task(task, 200)["state_name"] == "CLOSED", _words(hub, task, builder)
+    root = hub.result(task)["brootid"]
+    order = [
+        (call.method, call.args[1] if call.method == "host.setBuildRootState" else None)
+        for call in hub.call_log
+        if "BuildRoot" in call.method and call.method.startswith("host.")
+    ]
+    assert order == [
+        ("host.newBuildRoot", None),
+        ("host.setBuildRootList", None),
+        ("host.setBuildRootState", "BUILDING"),
+        ("host.updateBuildRootList", None),
+        ("host.setBuildRootState", "EXPIRED"),
+    ]
+    row = hub.session().getBuildroot(root)
+    assert (row["state"], row["task_id"], row["repo_id"], row["arch"]) == (3, task, world, "x86_64")
+    first = hub.calls("host.setBuildRootList")[0].args[1]
+    assert {"bash", "rpm-build"} <= {package["name"] for package in first}
+    assert all(package["id"] for package in first)
+    known = {row["id"]: row for row in map(json.loads, (hub.repo_dir(world) / "x86_64" / "rpmlist.jsonl").open())}
+    assert all(known[package["id"]]["payloadhash"] == package["payloadhash"] for package in first)
+
+
+@pytest.mark.parametrize(
+    ("sample", "log"), [("fails-in-build", "build.log"), ("fails-in-check", "build.log"), ("needs-unknown", "root.log")]
+)
+def test_a_package_that_does_not_build(
+    hub: HubStandIn, builder: WorkerProcess, world: int, sample: str, log: str
+) -> None:
+    task = offer_build(hub, world, sample)
+    assert hub.wait_task(task, 200)["state_name"] == "FAILED"
+    code, text = fault_of(hub, task)
+    assert code == koji.BuildError.faultCode
+    assert text.startswith("error building package (arch x86_64), mock exited with status ")
+    assert text.endswith(f"; see {log} for more information")
+    assert (hub.task_dir(task) / log).stat().st_size > 0
+    assert hub.calls("host.setBuildRootState")[-1].args[1] == "EXPIRED"
+    assert hub.session().getBuildroot(hub.session().listBuildroots(taskID=task)[0]["id"])["state"] == 3
+
+
+def test_a_repo_that_cannot_be_built_from(hub: HubStandIn, builder: WorkerProcess, world: int) -> None:
+    hub.set_repo_state(world, "DELETED")
+    task = offer_build(hub, world, "hz")
+    assert hub.wait_task(task, 60)["state_name"] == "FAILED"
+    assert fault_of(hub, task)[0] == koji.BuildrootError.faultCode
+    assert hub.calls("host.newBuildRoot") == []
+
+
+def test_a_source_package_that_is_not_there(hub: HubStandIn, builder: WorkerProcess, world: int) -> None:
+    task = hub.make_task(
+        "buildArch", ["cli-build/x/x-1-1.src.rpm", TAG, "x86_64", True, {"repo_id": world}], arch="x86_64"
+    )
+    assert hub.wait_task(task, 120)["state_name"] == "FAILED"
+    assert fault_of(hub, task) == (1005, "No such file on the hub: work/cli-build/x/x-1-1.src.rpm")
+
+
+def test_createrepo(hub: HubStandIn, builder: WorkerProcess) -> None:
+    hub.add_tag("dist-small", "x86_64", groups={"build": ["bash"]})
+    task = offer_repo(hub)
+    assert hub.wait_task(task, 120)["state_name"] == "CLOSED", _words(hub, task, builder)
+    directory, names = hub.result(task)
+    assert directory == f"tasks/{task}/{task}"
+    assert "repomd.xml" in names
+    assert {path.name for path in hub.task_dir(task).iterdir()} >= {*names, "createrepo.log"}
+    primary = next(name for name in names if "primary.xml" in name)
+    assert b"<package " in gzip.decompress((hub.task_dir(task) / primary).read_bytes())
+    assert builder.terminate() == 0
+    builder.assert_nothing_left()
+
+
+def offer_repo(hub: HubStandIn) -> int:
+    """A task to index a new repo of a tag with one built package."""
+    packages = sorted(standin.world_repo().rglob("*.noarch.rpm"))[:3]
+    hub.add_builds(packages, "dist-small")
+    repo = hub.add_repo("dist-small", state="INIT")
+    return hub.make_task("createrepo", [repo, "x86_64", None], arch="noarch")
+
+
+def _words(hub: HubStandIn, task: int, worker: WorkerProcess) -> str:
+    try:
+        hub.result(task)
+    except (Fault, koji.GenericError) as fault:
+        words = str(fault)
+    else:
+        words = ""
+    logs = [
+        f"== {path.name}\n{path.read_text(errors='replace')[-1500:]}"
+        for path in sorted(hub.task_dir(task).glob("*.log"))
+    ]
+    return "\n".join([words, *logs, worker.log.read_text()[-3000:]])
