@@ -162,14 +162,14 @@ class PodmanManager:
                 outcome = self._watch(handle).run(
                     timeout=timeout, cancelled=cancelled, output=output, log=log, log_limit=log_limit
                 )
+                try:
+                    self._delete(handle)
+                except ContainerError as error:  # the result counts more; the labels let housekeeping find it
+                    logger.warning("%s", error)
+                return outcome
             except BaseException as error:
                 self._clean_up(spec, handle, error)
                 raise
-            try:
-                self._delete(handle)
-            except ContainerError as error:  # the result counts more; the labels let housekeeping find it
-                logger.warning("%s", error)
-            return outcome
 
     @contextlib.contextmanager
     def _with_log(self, spec: ContainerSpec) -> Iterator[tuple[ContainerSpec, K8sLog]]:
