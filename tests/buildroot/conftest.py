@@ -19,7 +19,7 @@ from tools import standin
 __all__ = ["manager", "podman_host", "task_image"]
 
 GROUP = (
-    "bash", "coreutils", "findutils", "grep", "gzip", "rpm", "sed", "standin-rpm-config", "tar",
+    "bash", "coreutils", "diffutils", "file", "findutils", "grep", "gzip", "rpm", "sed", "standin-rpm-config", "tar",
 )  # fmt: skip
 SPEC = """\
 Name: {name}

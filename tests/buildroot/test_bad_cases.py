@@ -1,0 +1,255 @@
+"""What goes wrong while a root is made: whose fault it is, the words, and that nothing half-made is ever used."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from engine.adapters.podman import PodmanConfig, PodmanManager
+from engine.buildroot import PodmanSnapshotImages, upkeep
+from engine.buildroot.images import LABEL_KEY, image_name
+from engine.core.errors import InfrastructureError, Interrupted, TaskFailed
+from tests.buildroot.roots import Place, SmallRepo, with_group
+from tests.podmanhost import podman
+
+pytestmark = pytest.mark.podman
+MakePackage = Callable[..., Path]
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_group_that_is_not_there(place: Place, repo: SmallRepo) -> None:
+    with pytest.raises(TaskFailed, match="Module or Group 'nosuch' is not available.*its groups are: build") as caught:
+        place.prepare(repo, recipe=with_group("nosuch"))
+    assert caught.value.fault == "BuildrootError"
+    assert str(caught.value).startswith("could not init mock buildroot: ")
+    assert place.state.counts() == {"failed": 1}
+
+
+def test_a_group_that_cannot_be_installed_is_told_in_dnfs_words(
+    place: Place, repo: SmallRepo, make_package: MakePackage
+) -> None:
+    repo.put(make_package("marker", "7", head="Requires: no-such-thing >= 3"))
+    repo.remove("marker-1-*.rpm")
+    repo.index()
+    with pytest.raises(TaskFailed, match="nothing provides no-such-thing >= 3 needed by marker-7-1.noarch") as caught:
+        place.prepare(repo)
+    assert caught.value.fault == "BuildrootError"
+
+
+def test_a_repo_that_is_gone(place: Place, repo: SmallRepo) -> None:
+    (repo.path / "repodata" / "repomd.xml").unlink()
+    with pytest.raises(InfrastructureError, match=r"repository build cannot be read: .*No such file"):
+        place.prepare(repo)
+
+
+def test_a_repo_that_is_half_written(place: Place, repo: SmallRepo) -> None:
+    repomd = repo.path / "repodata" / "repomd.xml"
+    whole = repomd.read_text()
+    repomd.write_text(whole[: len(whole) // 2])
+    with pytest.raises(InfrastructureError, match="repository build is half-written"):
+        place.prepare(repo)
+    repomd.write_text(whole)
+    next(repo.path.glob("repodata/*primary.xml*")).unlink()
+    with pytest.raises(InfrastructureError, match="a repository cannot be read"):
+        place.prepare(repo)
+
+
+def test_a_corrupt_package(place: Place, repo: SmallRepo) -> None:
+    package = next(repo.path.glob("grep-*.rpm"))
+    data = bytearray(package.read_bytes())
+    data[-100] ^= 0xFF
+    package.unlink()
+    package.write_bytes(data)
+    with pytest.raises(InfrastructureError, match="(?i)checksum|digest"):
+        place.prepare(repo)
+    _nothing_made(place)
+
+
+def test_a_package_that_changed_after_it_was_resolved(place: Place, repo: SmallRepo, make_package: MakePackage) -> None:
+    """The metadata still speak of the old file: dnf must not take the new one for it."""
+    repo.put(make_package("marker", "1", "another build"))
+    with pytest.raises(InfrastructureError, match="(?i)checksum|marker"):
+        place.prepare(repo)
+    _nothing_made(place)
+
+
+def test_a_scriptlet_that_fails(place: Place, repo: SmallRepo, make_package: MakePackage) -> None:
+    repo.remove("marker-*.rpm")
+    repo.put(make_package("marker", "8", tail="%pre\nexit 1"))
+    repo.index()
+    with pytest.raises((TaskFailed, InfrastructureError), match="marker"):
+        place.prepare(repo)
+    _nothing_made(place)
+
+
+def test_a_task_that_is_stopped_while_its_root_is_made(place: Place, repo: SmallRepo) -> None:
+    begun = time.monotonic()
+    with pytest.raises(Interrupted):
+        place.prepare(repo, cancelled=lambda: bool(_running(place.settings.worker_id, "apply")))
+    assert time.monotonic() - begun < 60
+    _nothing_made(place)
+
+
+@pytest.mark.parametrize("removed", ["image", "record"])
+def test_a_snapshot_that_somebody_removed(shared: Place, repo: SmallRepo, removed: str) -> None:
+    with shared.prepare(repo) as root:
+        assert root.report is not None
+        key = root.report.key
+    if removed == "image":
+        podman("rmi", "--force", image_name(key))
+    else:
+        shared.state.forget(key)
+    with shared.prepare(repo) as root:
+        assert root.report is not None
+        assert root.report.decision in ("increment", "full")
+        assert root.report.key == key
+        assert shared.run(root, "cat /usr/share/marker/text") == "x\n"
+
+
+def test_a_name_alone_is_not_believed(place: Place, repo: SmallRepo, task_image: str) -> None:
+    """An image under the snapshot's name that is not what was verified, and a record beside it."""
+    with place.prepare(repo) as root:
+        assert root.report is not None
+        name = image_name(root.report.key)
+    podman("rmi", name)
+    podman("tag", task_image, name)
+    try:
+        with place.prepare(repo) as root:
+            assert root.report is not None
+            assert root.report.decision == "full"
+            assert place.run(root, "cat /usr/share/marker/text") == "x\n"
+    finally:
+        podman("rmi", name, check=False)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from tests.buildroot.roots import RECIPE, Place
+from engine.adapters.podman import PodmanConfig, PodmanManager
+from engine.buildroot import PodmanSnapshotImages
+from engine.core.facts import Settings
+workdir, worker, image, repo, slow = sys.argv[1:]
+settings = Settings(workdir=workdir, worker_id=worker, adjutant_task_image_default=image)
+with PodmanManager(PodmanConfig(worker_id=worker)) as manager:
+    images = PodmanSnapshotImages(manager.service)
+    if slow == "store":
+        import time
+        load = images.load
+        def held(archive):
+            Path(workdir, "storing").touch()
+            time.sleep(600)
+        images.load = held
+    if slow == "record":
+        import time
+        from engine.buildroot.state import State
+        def held_record(self, snapshot):
+            Path(workdir, "storing").touch()
+            time.sleep(600)
+        State.record = held_record
+    place = Place(settings=settings, manager=manager, images=images)
+    place.prepare(Path(repo)).close()
+"""
+
+
+@pytest.mark.parametrize("phase", ["apply", "store", "record"])
+def test_kill_9_of_everything_leaves_nothing_that_is_used(place: Place, repo: SmallRepo, phase: str) -> None:
+    workdir, worker = place.settings.workdir, place.settings.worker_id
+    os.makedirs(workdir, mode=0o700, exist_ok=True)
+    command = [sys.executable, "-c", KILLED, workdir, worker, place.settings.adjutant_task_image_default]
+    environment = {**os.environ, "TMPDIR": workdir, "PYTHONPATH": str(ROOT)}
+    child = subprocess.Popen([*command, str(repo.path), phase], cwd=ROOT, env=environment)
+    try:
+        _wait(lambda: _at(phase, Path(workdir), worker) or child.poll() is not None, 120)
+        assert child.poll() is None, "it ended before it could be killed"
+    finally:
+        child.kill()
+        child.wait()
+    for pid in Path(workdir).glob("adjutant-podman-*/pid"):  # its service, and what runs in its containers
+        with contextlib.suppress(ProcessLookupError, ValueError):
+            os.kill(int(pid.read_text()), signal.SIGKILL)
+    for name in _running(worker, ""):
+        podman("kill", name, check=False)
+    assert place.state.snapshots() == []
+    removed = upkeep(place.settings, place.images, place.manager)
+    assert removed.jobs == 1
+    assert place.manager.containers({"io.koji.adjutant.worker_id": worker}) == []
+    with place.prepare(repo) as root:
+        assert root.report is not None
+        assert root.report.decision == "full"
+        assert int(place.run(root, "rpm -qa | wc -l")) == root.report.packages
+
+
+def test_a_full_disk(tmp_path: Path, place: Place, repo: SmallRepo, task_image: str) -> None:
+    """podman's storage on a file system that is too small; the task image comes from the host's own storage."""
+    with _small_storage(tmp_path / "storage", "40m") as environment:
+        config = PodmanConfig(worker_id=place.settings.worker_id)
+        with PodmanManager(config, environ=environment) as manager:
+            small = evolve(place, manager=manager, images=PodmanSnapshotImages(manager.service))
+            with pytest.raises(InfrastructureError, match="(?i)disk full|no space left|space needed"):
+                small.prepare(repo)
+            _nothing_made(small)
+            upkeep(small.settings, small.images, manager, everything=True)
+
+
+@contextlib.contextmanager
+def _small_storage(path: Path, size: str) -> Iterator[dict[str, str]]:
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)], check=True)
+    conf = path.with_name("storage.conf")
+    host = podman("info", "--format", "{{.Store.GraphRoot}}").strip()
+    conf.write_text(
+        f'[storage]\ndriver = "overlay"\ngraphroot = "{path}/root"\nrunroot = "{path}/run"\n'
+        f'[storage.options]\nadditionalimagestores = ["{host}"]\n'
+    )
+    # Two stores must not share podman's own run-time directory and locks.
+    given = os.environ.get("CONTAINERS_CONF")
+    text = Path(given).read_text() if given else "[engine]\n"
+    own = path.with_name("containers.conf")
+    extra = f'[engine]\ntmp_dir = "{path}/tmp"\nlock_type = "file"\nvolume_path = "{path}/volumes"\n'
+    own.write_text(text.replace("[engine]\n", extra, 1))
+    try:
+        yield {**os.environ, "CONTAINERS_STORAGE_CONF": str(conf), "CONTAINERS_CONF": str(own)}
+    finally:
+        subprocess.run(["umount", "--recursive", str(path)], check=False)
+        subprocess.run(["umount", "--lazy", str(path)], check=False, capture_output=True)
+
+
+def _nothing_made(place: Place) -> None:
+    assert place.state.snapshots() == []
+    owned = [
+        item
+        for item in place.images.ours()
+        if item.labels.get("io.koji.adjutant.buildroot.state") == str(place.state.path)
+    ]
+    assert [item.names for item in owned if item.labels[LABEL_KEY] != "empty"] == []
+    assert place.manager.containers({"io.koji.adjutant.worker_id": place.settings.worker_id}) == []
+
+
+def _running(worker: str, part: str) -> list[str]:
+    names = podman("ps", "--format", "{{.Names}}", "--filter", f"label=io.koji.adjutant.worker_id={worker}").split()
+    return [name for name in names if f"-{part}" in name]
+
+
+def _at(phase: str, workdir: Path, worker: str) -> bool:
+    if phase in ("store", "record"):
+        return (workdir / "storing").exists()
+    return bool(_running(worker, phase))
+
+
+def _wait(ready: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.02)

@@ -1,0 +1,215 @@
+"""Whole builds in roots of a small repo: what packages may rely on, the order of things, and repeats."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from tests.buildroot.conftest import GROUP
+from tests.buildroot.roots import SmallRepo
+
+pytestmark = pytest.mark.podman
+ROOT = Path(__file__).parents[2]
+
+SPEC = """\
+Name: {name}
+Version: 1
+Release: 1
+Summary: A build of a test
+License: MIT
+BuildArch: noarch
+{head}
+%description
+A build of a test.
+{body}
+%install
+mkdir -p %{{buildroot}}/usr/share/{name}
+echo content > %{{buildroot}}/usr/share/{name}/text
+%files
+/usr/share/{name}
+"""
+
+
+@frozen
+class Run:
+    """How `engine run` ended: exit status, result.json, the text it printed, and the results directory."""
+
+    status: int
+    outcome: dict[str, Any]
+    text: str
+    results: Path
+
+    @property
+    def steps(self) -> list[str]:
+        return [step["name"] for step in self.outcome["steps"]]
+
+    def log(self, name: str = "build.log") -> str:
+        return (self.results / name).read_text()
+
+
+@frozen
+class Builder:
+    """Runs builds in one work directory."""
+
+    workdir: Path
+    repo: Path
+    image: str
+    folder: Path
+
+    def engine(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "ADJUTANT_TASK_IMAGE_DEFAULT": self.image}
+        command = [sys.executable, "-m", "engine.cli", *map(str, words), "--workdir", str(self.workdir)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=ROOT)
+
+    def srpm(self, name: str, head: str = "", body: str = "%build\n") -> Path:
+        top = self.folder / name
+        top.mkdir()
+        (top / f"{name}.spec").write_text(SPEC.format(name=name, head=head, body=body))
+        subprocess.run(
+            ["rpmbuild", "-bs", "--quiet", "--nodeps", f"--define=_topdir {top}", str(top / f"{name}.spec")],
+            check=True,
+            capture_output=True,
+            env={**os.environ, "HOME": str(top)},
+        )
+        return next(top.rglob("*.src.rpm"))
+
+    def build(self, srpm: Path, *words: str) -> Run:
+        results = self.folder / f"results-{srpm.name}"
+        done = self.engine("run", "buildArch", srpm, "--repo", self.repo, "--results", results, "--force", *words)
+        outcome = json.loads((results / "result.json").read_text())
+        return Run(done.returncode, outcome, done.stdout + done.stderr, results)
+
+
+@pytest.fixture(scope="module")
+def builder(
+    tmp_path_factory: pytest.TempPathFactory, packages: Path, make_package: Callable[..., Path], task_image: str
+) -> Iterator[Builder]:
+    folder = tmp_path_factory.mktemp("builds")
+    repo = SmallRepo(folder / "repo", packages, (*GROUP, "gawk"))
+    repo.put(make_package("marker", "1"))
+    repo.put(make_package("needed", "1"))
+    repo.put(make_package("needed-too", "1"))
+    repo.index()
+    made = Builder(folder / "work", repo.path, task_image, folder)
+    warm = made.engine("buildroot", "warm", "buildArch", "--repo", repo.path)
+    assert warm.returncode == 0, warm.stderr
+    yield made
+    assert made.engine("buildroot", "prune", "--all").returncode == 0
+
+
+def test_what_packages_may_rely_on(builder: Builder) -> None:
+    body = """\
+%build
+id -un; id -u; echo "home $HOME"; echo "pwd entry $(grep :1000: /etc/passwd)"
+env | sort | sed 's/^/env: /'
+echo "topdir %{_topdir}" "rpmfilename %{_rpmfilename}" "host %{_host} buildhost %{_buildhost}"
+echo "packages $(rpm -qa | wc -l)"; touch /tmp/x /var/tmp/x; head -c 3 /dev/urandom | wc -c; echo > /dev/null
+echo "caps $(grep CapEff /proc/self/status) $(grep NoNewPrivs /proc/self/status)"
+echo "tz $(date +%Z)"; test ! -w /proc/sys/kernel/hostname && echo proc-read-only
+ls -l /dev/shm /dev/ptmx /dev/fd /dev/tty /dev/full > /dev/null && echo devices
+"""
+    run = builder.build(builder.srpm("shows-env", body=body))
+    assert run.status == 0, run.text
+    log = run.log()
+    lines = log.splitlines()
+    for line in (
+        "mockbuild",
+        "1000",
+        "home /builddir",
+        "pwd entry mockbuild:x:1000:1000::/builddir:/bin/bash",
+        "env: HOSTNAME=mock",
+        "env: LANG=C",  # rpmbuild's own doing, under mock as well
+        "env: SHELL=/bin/bash",
+        "env: TERM=vt100",
+        "tz UTC",
+        "proc-read-only",
+        "devices",
+    ):
+        assert line in lines, log
+    assert "topdir /builddir/build rpmfilename" in log
+    assert (run.results / "shows-env-1-1.noarch.rpm").is_file()  # a flat %_rpmfilename
+    assert "CapEff:\t0000000000000000 NoNewPrivs:\t1" in log
+    assert f"packages {run.outcome['buildroot']['packages']}" in lines
+    assert run.log("installed_pkgs.log").count("\n") == run.outcome["buildroot"]["packages"]
+    assert "Start: rpmbuild" in run.log("state.log")
+    assert run.log("hw_info.log")
+
+
+def test_a_repeat_finds_its_requirements_installed(builder: Builder) -> None:
+    srpm = builder.srpm(
+        "repeats",
+        head="BuildRequires: needed",
+        body="%build\ntest -d /usr/share/needed; rpm -qa | wc -l\n",
+    )
+    first, *again = [builder.build(srpm) for _ in range(3)]
+    assert [run.status for run in (first, *again)] == [0, 0, 0], first.text
+    assert first.steps == ["srpm", "builddep", "build"]
+    assert not first.outcome["buildroot"]["cached_requirements"]
+    for run in again:
+        assert run.steps == ["build"]
+        assert run.outcome["buildroot"]["cached_requirements"]
+        assert run.outcome["buildroot"]["packages"] == first.outcome["buildroot"]["packages"] + 1
+        # The same list for the hub, whether the packages were installed by this task or not.
+        assert run.log("installed_pkgs.log") == first.log("installed_pkgs.log")
+    digests = {_payload(run.results / "repeats-1-1.noarch.rpm") for run in (first, *again)}
+    assert len(digests) == 1
+    counted = builder.engine("buildroot", "list").stdout
+    assert "build requirements: 1 of 4 there already" in counted or "there already" in counted
+
+
+def test_generated_requirements_are_installed_until_there_are_no_more(builder: Builder) -> None:
+    body = """\
+%generate_buildrequires
+echo needed
+test ! -d /usr/share/needed || echo needed-too
+%build
+cat /usr/share/needed/text /usr/share/needed-too/text
+"""
+    run = builder.build(builder.srpm("generates", body=body))
+    assert run.status == 0, run.text
+    assert run.steps == ["srpm", "builddep", "build", "builddep", "build", "builddep", "build"]
+    again = builder.build(builder.folder / "generates" / "SRPMS" / "generates-1-1.src.rpm")
+    assert (again.status, again.steps) == (0, ["build"]), again.text
+    assert again.outcome["buildroot"]["cached_requirements"]
+
+
+def test_requirements_that_come_with_requirements(builder: Builder) -> None:
+    """Mock makes the source package again when something was installed; so does this."""
+    head = """\
+BuildRequires: needed
+%if 0%(test -d /usr/share/needed && echo 1)
+BuildRequires: needed-too
+%endif"""
+    run = builder.build(builder.srpm("conditional", head=head, body="%build\ncat /usr/share/needed-too/text\n"))
+    assert run.status == 0, run.text
+    assert run.steps == ["srpm", "builddep", "build", "builddep", "build"]
+
+
+def test_a_requirement_that_is_not_there_is_the_packages_fault(builder: Builder) -> None:
+    run = builder.build(builder.srpm("wants", head="BuildRequires: no-such-package >= 7"))
+    assert run.status == 1
+    failure = run.outcome["failure"]
+    assert (failure["fault"], failure["step"], failure["log"]) == ("BuildError", "builddep", "root.log")
+    assert "No matching package to install: 'no-such-package >= 7'" in run.log("root.log")
+    assert "no-such-package" in run.text
+
+
+def test_requirements_that_contradict_are_told_in_dnfs_words(
+    builder: Builder, make_package: Callable[..., Path]
+) -> None:
+    run = builder.build(builder.srpm("conflicts", head="BuildRequires: needed\nBuildRequires: marker > 5"))
+    assert run.status == 1
+    assert "marker > 5" in run.log("root.log")
+
+
+def _payload(package: Path) -> str:
+    tags = "%{PAYLOADDIGEST}%{PAYLOADDIGESTALT}"
+    return subprocess.run(["rpm", "-qp", "--qf", tags, str(package)], check=True, capture_output=True, text=True).stdout
