@@ -7,7 +7,7 @@ import platform
 import socket
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import attrs
 from attrs import frozen
@@ -29,7 +29,7 @@ from engine.core.recipe import Recipe
 from engine.core.render import closing_variables, probe_paths, render
 from engine.runner import run_task
 from engine.runner.leftovers import remove_task
-from engine.runner.ports import Delivery
+from engine.runner.ports import Delivery, InputSource
 from engine.runner.task import never
 
 
@@ -110,6 +110,14 @@ class RootLog:
 
 
 @frozen(kw_only=True)
+class FetchedTask:
+    """A hub's task, read from there, to be run here; nothing is reported back."""
+
+    request: TaskRequest
+    facts: Facts
+
+
+@frozen(kw_only=True)
 class LocalRuns:
     """Runs tasks on this host. Threads may share it."""
 
@@ -121,7 +129,7 @@ class LocalRuns:
 
     def run(
         self,
-        call: LocalCall,
+        call: LocalCall | FetchedTask,
         *,
         delivery: Callable[[Plan], Delivery],
         display: Callable[[Plan], NotesOnly],
@@ -133,14 +141,20 @@ class LocalRuns:
 
         `finished` is called as soon as the results are there: storing a new root for the next task comes after.
         """
-        recipe = self.recipes.get(call.method)
-        where = str(self.recipes.path(call.method))
-        check_inputs(call.inputs)
+        method = call.request.method if isinstance(call, FetchedTask) else call.method
+        recipe = self.recipes.get(method)
+        where = str(self.recipes.path(method))
+        if isinstance(call, LocalCall):
+            check_inputs(call.inputs)
         directory = self.workdir.claim()
         with self._unless_run(directory):
-            request, facts = local_task(
-                recipe, call, settings=self.settings, host=this_host(), task_id=directory.task_id
-            )
+            if isinstance(call, FetchedTask):
+                # The number names the work directory here; on the hub it is another task's, or nobody's.
+                request, facts = attrs.evolve(call.request, task_id=directory.task_id), call.facts
+            else:
+                request, facts = local_task(
+                    recipe, call, settings=self.settings, host=this_host(), task_id=directory.task_id
+                )
             if recipe.probes:
                 facts = attrs.evolve(facts, probes=probes.answers(probe_paths(recipe, request, facts)))
             # What is refused shall not make a root first; and its steps are what there is to show.
@@ -158,7 +172,7 @@ class LocalRuns:
                 plan,
                 manager=root.manager,
                 workspace=directory,
-                source=LocalFiles(),
+                source=self._source(call, directory),
                 closing=closing,
                 delivery=delivery(plan),
                 progress=shown,
@@ -172,6 +186,14 @@ class LocalRuns:
                 root.succeeded()
             finished(outcome)
         return outcome
+
+    def _source(self, call: LocalCall | FetchedTask, directory: TaskDirectory) -> InputSource:
+        if isinstance(call, LocalCall):
+            return LocalFiles()
+        from engine.adapters.hub_files import HubFiles
+
+        settings = call.facts.settings
+        return HubFiles(settings.topurl, settings.topdir, str(directory.path))
 
     @staticmethod
     @contextmanager
@@ -202,14 +224,15 @@ class LocalRuns:
             return Prepared(facts, self.manager), error
         return root, None
 
-    def clear_abandoned(self) -> list[int]:
-        """Remove what runs left that were killed; their numbers."""
-        cleared = []
+    def clear_abandoned(self, tell: Callable[[str], None]) -> None:
+        """Remove what runs left that were killed, and tell of each."""
         for directory in self.workdir.abandoned():
-            with suppress(EngineError):
+            number = directory.task_id
+            try:
                 remove_task(directory, self.settings.worker_id, self.manager)
-                cleared.append(directory.task_id)
-        return cleared
+                tell(f"removed what a killed run left: task {number}")
+            except EngineError as error:
+                tell(f"what a killed run left could not be removed: task {number}: {error}")
 
 
 def check_inputs(paths: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from engine.cli.local import LocalRuns
+    from engine.cli.local import FetchedTask, LocalRuns
     from engine.cli.progress import NotesOnly
     from engine.core.local import LocalCall
     from engine.core.outcome import TaskOutcome
@@ -26,10 +26,12 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @click.command()
-@click.argument("method")
+@click.argument("method", required=False)
 @click.argument("arguments", nargs=-1, metavar="[ARG]...")
 @click.option("--repo", "repos", multiple=True, metavar="URL_OR_DIR", help="Packages come from here; repeatable.")
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A task parameter; repeatable.")
+@click.option("--task", "task_id", type=int, help="Run this task of the hub here; the hub is only read.")
+@click.option("--hub", help="With --task: the hub's URL or a koji profile.")
 @click.option("--results", default="results", show_default=True, metavar="DIR", help="Where results and logs go.")
 @click.option("--force", is_flag=True, help="Use --results DIR although it holds other files.")
 @click.option("--image", help="Task image, instead of the settings' one.")
@@ -41,10 +43,12 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @click.option("--quiet", is_flag=True, help="No progress, only the end.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def run(
-    method: str,
+    method: str | None,
     arguments: tuple[str, ...],
     repos: tuple[str, ...],
     params: tuple[str, ...],
+    task_id: int | None,
+    hub: str | None,
     results: str,
     force: bool,
     image: str | None,
@@ -61,32 +65,46 @@ def run(
     \b
     engine run buildArch foo.src.rpm --repo https://example.org/os --results out
     engine run createrepo rpms/ --results out
+    engine run --task 4711 --hub https://koji.example.org/kojihub
 
     Results appear in DIR together; a former run's are replaced. Exit codes: 0 done; 1 the task's own fault;
     3 bad input; 4 this host's fault; 130 interrupted. Ctrl-C stops the task and cleans up.
     """
+    import attrs
+
     from engine.adapters.podman import PodmanConfig, PodmanManager
     from engine.adapters.recipes import RecipeDirectory, search_paths
     from engine.adapters.results_dir import ResultsDirectory
     from engine.adapters.workspace import Workdir
     from engine.buildroot import PodmanSnapshotImages, upkeep
-    from engine.cli.local import LocalRuns, absolute, check_inputs, local_settings, package_repos
+    from engine.cli.local import FetchedTask, LocalRuns, absolute, check_inputs, local_settings, package_repos
     from engine.core.errors import EngineError
     from engine.core.local import LocalCall
     from engine.core.params_text import params_from_text
 
     directory = RecipeDirectory(search_paths(recipes))
-    recipe = directory.get(method)
-    given = absolute(arguments)
-    check_inputs(given)
-    call = LocalCall(
-        method=method,
-        inputs=given,
-        params=params_from_text(recipe, params),
-        repos=package_repos(repos),
-        image=image,
-    )
     settings = local_settings(config, workdir=workdir, network=network)
+    call: LocalCall | FetchedTask
+    given: tuple[str, ...] = ()
+    if task_id is not None:
+        if hub is None or method is not None or params or repos:
+            raise click.UsageError("--task needs --hub URL_OR_PROFILE, and takes everything else from the hub")
+        from engine.adapters.hub import fetch_request
+
+        request, facts = fetch_request(hub, task_id, directory, settings)
+        call = FetchedTask(request=request, facts=facts if image is None else attrs.evolve(facts, image=image))
+    elif method is None:
+        raise click.UsageError("Missing METHOD (or --task ID)")
+    else:
+        given = absolute(arguments)
+        check_inputs(given)
+        call = LocalCall(
+            method=method,
+            inputs=given,
+            params=params_from_text(directory.get(method), params),
+            repos=package_repos(repos),
+            image=image,
+        )
     ResultsDirectory(results, force=force).check()
     place = Workdir(settings.workdir)
     podman = PodmanConfig(
@@ -99,11 +117,10 @@ def run(
     with stop_signals() as stopped, PodmanManager(podman) as manager:
         images = PodmanSnapshotImages(manager.service)
         runs = LocalRuns(recipes=directory, settings=settings, workdir=place, manager=manager, images=images)
-        for number in runs.clear_abandoned():
-            click.echo(f"removed what a killed run left: task {number}", err=True)
+        runs.clear_abandoned(partial(click.echo, err=True))
         run_one = partial(_run, runs, call, results, force=force, keep=keep, quiet=quiet, form=form)
         outcome = run_one(command=command, stopped=stopped)
-        if recipe.buildroot is not None:
+        if directory.get(outcome.method).buildroot is not None:
             try:
                 upkeep(settings, images, manager)
             except EngineError as error:  # the task is done; the next run tidies up as well
@@ -113,7 +130,7 @@ def run(
 
 def _run(
     runs: LocalRuns,
-    call: LocalCall,
+    call: LocalCall | FetchedTask,
     results: str,
     *,
     force: bool,
@@ -177,7 +194,7 @@ def stop_signals() -> Iterator[threading.Event]:
 
 def keep_command(context: click.Context, arguments: tuple[str, ...]) -> str:
     """The command line of this run with ``--keep``, ready to paste anywhere: paths are absolute."""
-    words = ["engine", "run", context.params["method"], *arguments]
+    words = ["engine", "run", *([context.params["method"]] if context.params["method"] else []), *arguments]
     for option in context.command.params:
         if not isinstance(option, click.Option) or option.name in {"keep", "quiet", "form", "force"}:
             continue
@@ -188,11 +205,11 @@ def keep_command(context: click.Context, arguments: tuple[str, ...]) -> str:
             words.append(option.opts[0] if value else option.secondary_opts[0])
             continue
         for one in value if option.multiple else (value,):
-            words += [option.opts[0], _absolute(option.name or "", one)]
+            words += [option.opts[0], _absolute(option.name or "", str(one))]
     return shlex.join([*words, "--keep"])
 
 
 def _absolute(name: str, value: str) -> str:
-    if name in {"params", "image"} or "://" in value:
+    if name in {"params", "image", "task_id", "hub"} or "://" in value:
         return value
     return os.path.abspath(value)
