@@ -47,12 +47,14 @@ def _list(root: int, path: str) -> list[FoundFile]:
     with paths.directory(root, path) as where, os.scandir(where) as entries:
         for entry in entries:
             info = entry.stat(follow_symlinks=False)
+            kind = _kind(info.st_mode)
             listed.append(
                 FoundFile(
                     path=f"{path}/{entry.name}" if path else entry.name,
-                    kind=_kind(info.st_mode),
+                    kind=kind,
                     bytes=info.st_size,
                     allocated=info.st_blocks * 512,
+                    readable=kind != "file" or os.access(entry.name, os.R_OK, dir_fd=where, effective_ids=True),
                 )
             )
             if len(listed) > MAX_ENTRIES:

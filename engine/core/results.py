@@ -31,12 +31,16 @@ FileKind = Literal["file", "directory", "link", "other"]
 
 @frozen(kw_only=True)
 class FoundFile:
-    """A directory entry below the workspace: `path` relative to it, `bytes` apparent, `allocated` on disk."""
+    """A directory entry below the workspace: `path` relative to it, `bytes` apparent, `allocated` on disk.
+
+    `readable` False: this user may not read it (rootless, a file of another container user without mode r).
+    """
 
     path: str
     kind: FileKind = "file"
     bytes: int = 0
     allocated: int = 0
+    readable: bool = True
 
 
 @frozen(kw_only=True)
@@ -146,6 +150,8 @@ def _wrong(artifact: Artifact, files: Sequence[FoundFile]) -> str:
         name = entry.path.rsplit("/", 1)[-1]
         if not _safe_name(name):
             return f"the file name {_quoted(entry.path)} is refused: control characters, a leading '-', or no text"
+        if not entry.readable:
+            return f"{_quoted(entry.path)} cannot be read by others: its mode forbids it"
     if len(files) < artifact.min:
         return f"{len(files)} files match {globs}, at least {artifact.min} are needed"
     if artifact.max is not None and len(files) > artifact.max:

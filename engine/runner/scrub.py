@@ -18,8 +18,7 @@ def scrub(plan: Plan, manager: ContainerManager) -> None:
 def scrub_spec(plan: Plan) -> ContainerSpec:
     """A container of the plan's own image that empties every directory its steps could write to.
 
-    As the root of the container, with just enough capabilities to remove any file; ``find -delete`` follows no
-    link and stays on the mounts.
+    As the root of the container, with just enough capabilities to remove any file; ``rm`` follows no link.
     """
     step = next((step for step in plan.steps if step.container.root is None), plan.steps[0])
     image = plan.anchor.image if plan.anchor and step.container.root else step.container.image
@@ -39,14 +38,15 @@ def scrub_spec(plan: Plan) -> ContainerSpec:
     return ContainerSpec(
         name=name,
         image=image,
-        argv=("find", "/scrub", "-mindepth", "2", "-delete"),
+        # A mount itself cannot be removed, so this never ends well; whether all in it is gone, is seen afterwards.
+        argv=("rm", "-rf", "--", *(mount.target for mount in mounts)),
         user_id=None,
         group_id=None,
         network_disabled=True,
         mounts=mounts,
         capabilities=("DAC_OVERRIDE", "FOWNER"),
         labels={**step.container.labels, LABEL_ROLE: "scrub"},
-        log_path=f"{plan.workspace.host}/logs/scrub.ctr",
+        log_path=None,  # logs/ may be gone already: the manager takes a place of its own
         selinux_type=step.container.selinux_type,
         selinux_level=step.container.selinux_level,
     )

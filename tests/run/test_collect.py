@@ -13,6 +13,7 @@ from engine.adapters import paths
 from engine.adapters.collect import copy_out, scan
 from engine.core.errors import TaskFailed
 from engine.core.recipe import Artifact
+from engine.core.results import select
 
 ALL = (Artifact(name="all", glob=("result/**",)),)
 
@@ -89,6 +90,16 @@ def test_an_unreadable_directory_is_a_failure(root: int, tmp_path: Path) -> None
     with pytest.raises(TaskFailed, match="cannot be read"):
         scan(root, ALL)
     (tmp_path / "ws/result").chmod(0o755)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_an_unreadable_file_is_a_failure_of_the_package(root: int, tmp_path: Path) -> None:
+    (tmp_path / "ws/result/secret").write_text("x")
+    (tmp_path / "ws/result/secret").chmod(0)
+    failure = select(ALL, scan(root, ALL)).failure
+    assert failure is not None
+    assert failure.fault == "BuildError"
+    assert "'result/secret' cannot be read by others" in failure.message
 
 
 def test_a_copy_has_the_content_and_no_special_bits(root: int, target: int, tmp_path: Path) -> None:
