@@ -1,4 +1,4 @@
-"""What only the real manager can show: podman's own traps (docs/podman.md names them)."""
+"""What only the real manager can show: podman's own traps, each met by the manager."""
 
 from __future__ import annotations
 
