@@ -11,7 +11,7 @@ import dnf.callback
 import dnf.exceptions
 import dnf.transaction
 import finish
-from common import DISK, PACKAGE, REPO, SCRIPT, SET, ToolError, identity, nevra, open_base, row, run_tool
+from common import DISK, PACKAGE, REPO, SCRIPT, SET, ToolError, identity, kind_of, nevra, open_base, row, run_tool
 from rpmdb import NOT_COUNTED
 from rpmdb import installed as installed_now
 
@@ -112,8 +112,9 @@ def _run(base, display):
         raise ToolError(PACKAGE, str(error)) from None
     except dnf.exceptions.Error as error:
         text = "; ".join([str(error).strip(), *display.errors])
-        full = any(word in text for word in ("No space left", "more space needed", "Disk Requirements", "unpacking"))
-        raise ToolError(DISK if full and _full(ROOT) else PACKAGE, text) from None
+        # rpm names every package that does not fit, and sums up at the end.
+        summary = text.partition("Error Summary")[2].strip("-\n ") or text
+        raise ToolError(DISK if kind_of(error) == DISK or _full(ROOT) else PACKAGE, summary) from None
     if display.errors:
         text = "; ".join(display.errors)
         raise ToolError(DISK if _full(ROOT) else SCRIPT, text)
