@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 from engine.cli.progress import seconds_words
 from engine.core.excerpt import clean, excerpt
+from engine.core.facts import Settings
 from engine.core.outcome import Failure, TaskOutcome
 from engine.core.verdict import size_words
 
+PLACEHOLDER = Settings().adjutant_task_image_default
 LOG_BYTES = 4 * 1024 * 1024
 """The end of a log in which its errors are looked for."""
 
@@ -29,6 +31,7 @@ def report(outcome: TaskOutcome, results: str, command: str) -> Iterator[str]:
 
 def _done(outcome: TaskOutcome, results: str) -> Iterator[str]:
     yield f"{outcome.method}: done in {seconds_words(outcome.seconds)}; results in {results}:"
+    yield from _root(outcome)
     for group in outcome.artifacts:
         for file in group.files if group.upload else ():
             yield f"  {file.path} ({size_words(file.bytes)})"
@@ -46,11 +49,20 @@ def _failed(outcome: TaskOutcome, failure: Failure, results: str, command: str) 
     yield f"{outcome.method}: failed after {seconds_words(outcome.seconds)}"
     yield f"  why:     {clean(failure.message)}"
     yield f"  class:   {failure.fault} ({_whose(failure)})"
+    if PLACEHOLDER in failure.message:
+        yield "  cure:    name a task image: --image, or adjutant_task_image_default in worker.toml (see engine image)"
+    yield from _root(outcome)
     if log:
         yield f"  log:     {log}"
     if failure.step:
         yield f"  repeat:  {command}"
         yield f"  step:    {os.path.join(results, 'replay.sh')}"
+
+
+def _root(outcome: TaskOutcome) -> Iterator[str]:
+    """Whether the root was there already, and why not."""
+    if (root := outcome.buildroot) is not None:
+        yield f"  root:    {clean(root.reason)} ({seconds_words(root.seconds)})"
 
 
 def _whose(failure: Failure) -> str:

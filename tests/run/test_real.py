@@ -220,6 +220,28 @@ def test_a_packages_own_fault(builder: Engine, repo: Path, sample: str, step: st
     assert os.access(ended.results / "replay.sh", os.X_OK)
 
 
+def test_a_repo_without_the_group(builder: Engine, repo: Path, tmp_path: Path) -> None:
+    """The root cannot be made: nothing of the package was tried, and a log says so."""
+    (tmp_path / "bare").mkdir()
+    shutil.copy2(next(repo.rglob("make-4*.rpm")), tmp_path / "bare")
+    subprocess.run(["createrepo_c", "-q", tmp_path / "bare"], check=True)
+    ended = build(builder, "hz", tmp_path / "bare")
+    assert ended.code == 1, ended.err
+    failure = ended.outcome["failure"]
+    assert failure["fault"] == "BuildrootError"
+    assert "build" in failure["message"]
+    assert ended.outcome["steps"] == []
+    assert ended.files() == ["result.json", "root.log"]
+
+
+def test_a_repo_that_cannot_be_read_is_the_hosts_fault(builder: Engine, tmp_path: Path) -> None:
+    (tmp_path / "torn/repodata").mkdir(parents=True)
+    (tmp_path / "torn/repodata/repomd.xml").write_text("<repomd>")
+    ended = build(builder, "hz", tmp_path / "torn")
+    assert ended.code == 4, ended.err
+    assert "half-written" in ended.outcome["failure"]["message"]
+
+
 def test_keep_look_replay_remove(builder: Engine, repo: Path) -> None:
     ended = build(builder, "fails-in-build", repo, "--keep")
     number = ended.outcome["task_id"]

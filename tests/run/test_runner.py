@@ -160,7 +160,7 @@ def test_ends_of_steps(bench: Bench, behaviour: Behaviour, more: dict[str, Any],
     assert bench.nothing_left()
 
 
-def again(bench: Bench, codes: list[int], most: int) -> TaskOutcome:
+def again(bench: Bench, codes: list[int], most: int, *, standby: bool = False) -> TaskOutcome:
     """dep, then build, which ends with each of `codes` in turn."""
     left = iter(codes)
 
@@ -173,7 +173,7 @@ def again(bench: Bench, codes: list[int], most: int) -> TaskOutcome:
     bench.manager.commands = Turns(GOOD)
     directory = bench.workdir.claim()
     build = step(directory, "build", again=Again(exit=11, step="dep", max=most))
-    return bench.run_plan(plan(directory, step(directory, "dep"), build), directory)
+    return bench.run_plan(plan(directory, step(directory, "dep", standby=standby), build), directory)
 
 
 def test_another_round(bench: Bench) -> None:
@@ -201,6 +201,44 @@ def test_another_exit_code_is_a_failure(bench: Bench) -> None:
     outcome = again(bench, [11, 12], most=2)
     assert outcome.failure is not None
     assert "exit code 12" in outcome.failure.message
+
+
+def test_a_standby_step_is_passed_over(bench: Bench) -> None:
+    directory = bench.workdir.claim()
+    steps = [step(directory, "dep", standby=True), step(directory, "build", again=Again(exit=11, step="dep"))]
+    outcome = bench.run_plan(plan(directory, *steps), directory)
+    assert [run.name for run in outcome.steps] == ["build"]
+    assert [log.name for log in outcome.logs] == ["build.log"]
+
+
+def test_a_standby_step_runs_when_it_is_asked_for(bench: Bench) -> None:
+    outcome = again(bench, [11, 0], most=3, standby=True)
+    assert [(run.name, run.round) for run in outcome.steps] == [("build", 1), ("dep", 1), ("build", 2)]
+    assert outcome.failure is None
+
+
+def test_what_went_wrong_before_fails_the_task_with_its_log(bench: Bench) -> None:
+    directory = bench.workdir.claim()
+    directory.prepare(["logs"])
+    directory.log("root.log", 1_000_000).write(b"no such group\n")
+    error = TaskFailed("BuildrootError", "group build is not in the repo")
+    made = plan(directory, step(directory, "build"), anchor=True)
+    outcome = bench.run_plan(made, directory, refused=error, earlier_logs=["root.log"])
+    assert outcome.failure is not None
+    assert (outcome.failure.fault, outcome.failure.message) == ("BuildrootError", "group build is not in the repo")
+    assert [(log.name, log.bytes) for log in outcome.logs] == [("root.log", 14)]
+    assert bench.manager.started == []
+    assert bench.store.outcomes == [outcome]
+    assert bench.nothing_left()
+
+
+def test_a_step_goes_on_with_a_log_begun_before(bench: Bench) -> None:
+    directory = bench.workdir.claim()
+    directory.prepare(["logs"])
+    directory.log("dep.log", 1_000_000).write(b"making the root\n")
+    made = plan(directory, step(directory, "dep"), step(directory, "build"))
+    outcome = bench.run_plan(made, directory, earlier_logs=["dep.log"])
+    assert [(log.name, log.bytes) for log in outcome.logs] == [("dep.log", 16 + 11), ("build.log", 10)]
 
 
 def test_two_steps_may_share_a_log(bench: Bench) -> None:

@@ -8,6 +8,7 @@ import pty
 import time
 from pathlib import Path
 
+import attrs
 import click
 import pytest
 
@@ -18,6 +19,7 @@ from engine.cli.run import keep_command, run
 from engine.core.excerpt import clean, excerpt, last_line
 from engine.core.outcome import ArtifactFile, ArtifactSet, Failure, LogFile, StepRun, TaskOutcome
 from engine.core.replay import replay_script
+from engine.core.snapshots import BuildrootReport
 from tests.run.toys import plan, step
 
 
@@ -152,8 +154,10 @@ def outcome(**more: object) -> TaskOutcome:
 def test_the_end_of_a_good_task_lists_what_there_is() -> None:
     files = (ArtifactFile(name="a.rpm", source="result/a.rpm", path="a.rpm", bytes=2048),)
     made = outcome(artifacts=(ArtifactSet(name="r", files=files),), logs=(LogFile(name="build.log", bytes=10),))
+    made = attrs.evolve(made, buildroot=BuildrootReport(decision="hit", reason="hit: the repo is known", seconds=0.1))
     assert list(report(made, "out", "again")) == [
         "toy: done in 2.0 s; results in out:",
+        "  root:    hit: the repo is known (0.1 s)",
         "  a.rpm (2.0 KiB)",
         "  build.log (10 bytes)",
         "  result.json",
@@ -187,6 +191,11 @@ def test_a_failure_of_the_host_is_said_as_such(tmp_path: Path) -> None:
     lines = list(report(outcome(failure=failure), str(tmp_path), "x"))
     assert "  class:   infrastructure (this host's fault: the same task may succeed later or elsewhere)" in lines
     assert not any("repeat" in line for line in lines)
+
+
+def test_who_has_no_task_image_yet_is_told_how_to_name_one() -> None:
+    failure = Failure(fault="infrastructure", message="pull image registry/almalinux:10: no such host")
+    assert any("cure:    name a task image: --image" in line for line in report(outcome(failure=failure), "out", "x"))
 
 
 def test_the_replay_script(directory: TaskDirectory) -> None:
