@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import select
 import time
 from pathlib import Path
 
@@ -137,8 +138,11 @@ def test_progress_on_a_terminal(directory: TaskDirectory, monkeypatch: pytest.Mo
         assert isinstance(view, shown.TerminalProgress)
         play(view, directory)
         stream.flush()
-        text = os.read(controller, 65536).decode()
+        said = b""
+        while select.select([controller], [], [], 0.2)[0]:
+            said += os.read(controller, 65536)
     os.close(controller)
+    text = said.decode()
     assert "doing build: failed (exit code 1) after 0.5 s" in text
     assert "doing pack" in text
     assert "note: a link was left out" in text
