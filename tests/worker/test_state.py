@@ -1,0 +1,119 @@
+"""The worker's own files, its notifications, and its processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from engine.core.errors import InfrastructureError
+from engine.worker.notify import Notifier
+from engine.worker.processes import SideJob, die_with_parent, is_running, start_time
+from engine.worker.state import StateDirectory
+from tests.worker.workshop import wait_for
+
+
+def test_only_one_daemon_for_a_workdir(tmp_path: Path) -> None:
+    first, second = StateDirectory(str(tmp_path)), StateDirectory(str(tmp_path))
+    first.take_lock()
+    with pytest.raises(InfrastructureError, match=rf"another worker \(pid {os.getpid()}\) runs in {tmp_path}"):
+        second.take_lock()
+    first.release_lock()
+    second.take_lock()
+    second.release_lock()
+
+
+def test_a_task_process_of_a_dead_daemon_is_killed_before_the_lock_is_had(tmp_path: Path) -> None:
+    daemon = os.fork()
+    if daemon == 0:
+        state = StateDirectory(str(tmp_path))
+        state.take_lock()
+        if os.fork() == 0:  # a task process that, unlike ours, would outlive its daemon
+            state.write_task(7, method="toy")
+            time.sleep(60)
+        wait_for(lambda: state.task(7))
+        os._exit(0)
+    os.waitpid(daemon, 0)
+    state = StateDirectory(str(tmp_path))
+    orphan = state.task(7)
+    assert is_running(orphan["pid"], orphan["started"])
+    state.take_lock()
+    assert not is_running(orphan["pid"], orphan["started"])
+    state.release_lock()
+
+
+def test_a_half_written_file_is_no_state(tmp_path: Path) -> None:
+    state = StateDirectory(str(tmp_path))
+    (tmp_path / "worker").mkdir()
+    (tmp_path / "worker" / "state.json").write_text('{"pid": 1')
+    assert state.read() == {}
+    assert state.daemon() is None
+    assert state.tasks() == {}
+
+
+def test_drain_is_kept_until_undone(tmp_path: Path) -> None:
+    state = StateDirectory(str(tmp_path))
+    assert state.drained() is None
+    state.drain("")
+    assert StateDirectory(str(tmp_path)).drained() == "no reason given"
+    assert state.undrain() is True
+    assert state.undrain() is False
+
+
+def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        middle = os.getpid()
+        if os.fork() == 0:
+            die_with_parent(middle)
+            os.write(writing, str(os.getpid()).encode())
+            time.sleep(60)
+        time.sleep(60)
+    child = int(os.read(reading, 20))
+    started = start_time(child)
+    assert started is not None
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    wait_for(lambda: not is_running(child, started), 5)
+
+
+def test_a_job_on_the_side_says_how_it_went() -> None:
+    def bad() -> None:
+        raise ValueError("no such thing")
+
+    assert SideJob(lambda: None, 10).wait() == ""
+    assert SideJob(bad, 10).wait() == "no such thing"
+    assert SideJob(lambda: time.sleep(60), 0.2).wait() == "took too long"
+    killed = SideJob(lambda: os.kill(os.getpid(), signal.SIGKILL), 10)
+    assert killed.wait() == "was killed"
+
+
+def test_systemd_is_told_and_its_variable_is_not_passed_on(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        notifier = Notifier(environment)
+        assert environment == {}
+        notifier.send(READY=1, MAINPID=5)
+        assert systemd.recv(100) == b"READY=1\nMAINPID=5"
+        notifier.status("two\nlines")
+        notifier.status("two\nlines")
+        assert systemd.recv(100) == b"STATUS=two lines"
+        systemd.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            systemd.recv(100)
+        for _ in range(1000):  # a reader that does not read stops nobody
+            notifier.send(STATUS="x" * 1000)
+        notifier.restore()
+        assert environment == {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+
+
+def test_without_systemd_nothing_happens() -> None:
+    notifier = Notifier({})
+    notifier.send(READY=1)
+    notifier.alive()
