@@ -13,11 +13,11 @@ from typing import Any, Self
 import attrs
 from attrs import field, frozen
 
-from engine.buildroot.images import LABEL_KEY, SnapshotImages, image_name
+from engine.buildroot.images import LABEL_KEY, LABEL_OWNER, SnapshotImages, image_name
 from engine.buildroot.make import MadeRoot, Maker
 from engine.buildroot.repos import content_of
 from engine.buildroot.rooted import RootedManager
-from engine.buildroot.state import Job, Lock, State
+from engine.buildroot.state import Job, Lock, State, foreign_record
 from engine.buildroot.tools import FINISH, ToolFailed, Tools, install_tools
 from engine.core.errors import InfrastructureError, Interrupted
 from engine.core.facts import BuildrootFacts, Facts, TaskRequest
@@ -247,6 +247,8 @@ class _Preparation:
     def _acquire(self, wanted: Snapshot, *, resolved: bool) -> tuple[Snapshot, Lock | None, MadeRoot | None, Choice]:
         """The snapshot, with a lock that keeps it; or the root just made, while its snapshot is being stored."""
         begin = time.monotonic()
+        if self._there(wanted.key) is None:
+            self._adopt(wanted.key)
         while True:
             if (lease := self.state.try_lock(wanted.key, shared=True)) is not None:
                 if (found := self._there(wanted.key)) is not None:
@@ -282,6 +284,20 @@ class _Preparation:
                 return made.snapshot, lease, made, choice
             if lease is not None:
                 lease.release()
+
+    def _adopt(self, key: str) -> None:
+        """Take up what another work directory of this user made in the same storage, with its record.
+
+        It stays the other's: only that one removes it.
+        """
+        info = self.images.find(image_name(key))
+        owner = info.labels.get(LABEL_OWNER, "") if info is not None else ""
+        if not owner or owner == str(self.state.path):
+            return
+        found = foreign_record(owner, key)
+        if found is not None and found[0].key == key:
+            self.state.write("installed", key, found[1])
+            self.state.record(attrs.evolve(found[0], own=0))
 
     def _hit(self, wanted: Snapshot, *, resolved: bool) -> Choice:
         how = f"the same {len(wanted.packages)} packages" if resolved else "the repo is known"
@@ -408,6 +424,7 @@ class _Preparation:
             lock = self.state.try_lock(wanted.key)
             if lock is None:
                 return False
+            self._adopt(wanted.key)
             with lock:
                 if self._there(wanted.key) is None and not self._make_level(wanted, base):
                     return False

@@ -215,6 +215,23 @@ class State:
         return count
 
 
+def foreign_record(directory: str, key: str) -> tuple[Snapshot, dict[str, Any]] | None:
+    """A snapshot and its list of packages out of another state directory of this user; None unless both are there."""
+    owner = Path(directory)
+    try:
+        if owner.stat().st_uid != os.geteuid():
+            return None
+    except OSError:
+        return None
+    data, installed = _read(owner / "snapshots" / f"{key}.json"), _read(owner / "installed" / f"{key}.json")
+    if data is None or installed is None:
+        return None
+    try:
+        return snapshot_of(data), installed
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))

@@ -5,6 +5,7 @@ Only what has our label and names our state directory, and never what a task rel
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Iterable
@@ -19,6 +20,9 @@ from engine.core.facts import Settings
 from engine.core.manager import ContainerManager
 from engine.core.snapshots import Snapshot, digest
 from engine.core.spec import LABEL_ROLE, LABEL_WORKER_ID, ContainerHandle
+
+DESERTED_SECONDS = 86400.0
+"""An image whose work directory is gone is nobody's after this time."""
 
 CACHE_SECONDS = 14 * 86400.0
 """Metadata of repositories, and what was resolved from them, are kept this long after their last use."""
@@ -118,17 +122,25 @@ def _dead_containers(state: State, settings: Settings, manager: ContainerManager
 
 
 def _lost_images(state: State, images: SnapshotImages) -> list[str]:
-    """Images of ours that no record speaks of: the process died between storing and recording."""
+    """Images that no record speaks of: the process died between storing and recording, or its directory is gone."""
     removed = []
     for image in images.ours():
         key = image.labels.get(LABEL_KEY, "")
-        if image.labels.get(LABEL_OWNER) != str(state.path) or key in ("", "empty") or state.snapshot(key):
+        owner = image.labels.get(LABEL_OWNER, "")
+        deserted = not os.path.isdir(owner) and time.time() - image.created > DESERTED_SECONDS
+        if (owner != str(state.path) and not deserted) or key in ("", "empty"):
+            continue
+        if owner == str(state.path) and state.snapshot(key):
             continue
         lock = state.try_lock(key)
         if lock is None:
             continue
         with lock:
-            if state.snapshot(key) is None and image_name(key) in image.names and images.remove(image_name(key)):
+            if (
+                (deserted or state.snapshot(key) is None)
+                and image_name(key) in image.names
+                and images.remove(image_name(key))
+            ):
                 removed.append(key)
     return removed
 

@@ -74,11 +74,12 @@ def test_an_increment_equals_a_root_made_from_nothing(
     repo.remove("marker-*.rpm")
     repo.put(make_package("marker", "4", "four", head="Requires: bc"))
     repo.index()
-    with shared.prepare(repo) as grown, place.prepare(repo) as fresh:
+    with shared.prepare(repo) as grown:
+        listing = shared.run(grown, LISTING, user=0).splitlines()
+    shared.state.forget(report(grown).key)  # so that the other does not take it up
+    with place.prepare(repo) as fresh:
         assert (report(grown).decision, report(fresh).decision) == ("increment", "full")
         assert report(grown).key == report(fresh).key
-        # Another place has other images of the same name: what is compared must not be one and the same.
-        listing = shared.run(grown, LISTING, user=0).splitlines()
         other = place.run(fresh, LISTING, user=0).splitlines()
         differing = {line.split()[0 if line.startswith(".") else 1] for line in set(listing) ^ set(other)}
         assert all("rpm" in name or name == "./var/lib" for name in differing), differing
@@ -152,6 +153,18 @@ def test_what_a_task_relies_on_is_not_pruned(shared: Place, repo: SmallRepo) -> 
     assert key in upkeep(shared.settings, shared.images, shared.manager, limits=tight).snapshots
     assert shared.images.find(image_name(key)) is None
     assert shared.state.snapshot(key) is None
+
+
+def test_another_work_directory_takes_up_what_is_there(shared: Place, place: Place, repo: SmallRepo) -> None:
+    """Same user, same storage: the snapshot is used, and left to the one who made it."""
+    with shared.prepare(repo) as root:
+        key = report(root).key
+    with place.prepare(repo) as root:
+        assert (report(root).decision, report(root).resolved, report(root).key) == ("hit", True, key)
+        assert place.run(root, "cat /usr/share/marker/text") == "x\n"
+    upkeep(place.settings, place.images, place.manager, everything=True)
+    assert place.state.snapshots() == []
+    assert shared.images.find(image_name(key)) is not None
 
 
 def test_images_of_others_are_never_touched(place: Place, task_image: str) -> None:
