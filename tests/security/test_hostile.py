@@ -30,7 +30,7 @@ from engine.core.render import render
 from engine.core.spec import LABEL_WORKER_ID
 from tests.security import hostile
 
-LIMITS = Limit(memory=96 * 1024**2, cpus=2.0, pids=64, seconds=5, log_bytes=2 * 1024**2)
+LIMITS = Limit(memory=96 * 1024**2, cpus=2.0, pids=64, seconds=8, log_bytes=2 * 1024**2)
 SETTINGS = Settings(limits=LIMITS)
 SECONDS = 3.0
 
