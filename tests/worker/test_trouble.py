@@ -299,3 +299,26 @@ def test_podman_is_killed_while_a_step_runs(hub: HubStandIn, worker: WorkerProce
 
 def _children(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_check_ins_go_on_while_podman_hangs(hub: HubStandIn, worker: WorkerProcess) -> None:
+    task = hub.make_task("toy", ["long", 600])
+    running(worker, hub, task)
+    services = [pid for pid in _children(worker.pid) if b"podman" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert services
+    for pid in services:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        hub.cancel(task)
+        hub.forget_calls()
+        time.sleep(8)
+        times = [call.time for call in hub.calls("host.updateHost")]
+        assert len(times) >= 4
+        assert max(later - earlier for earlier, later in zip(times, times[1:], strict=False)) < 5
+        assert worker.containers() != []
+    finally:
+        for pid in services:
+            os.kill(pid, signal.SIGCONT)
+    wait_for(lambda: not worker.containers(), 40)
+    assert worker.terminate() == 0
+    worker.assert_nothing_left()
