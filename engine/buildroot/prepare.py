@@ -19,7 +19,7 @@ from engine.buildroot.repos import content_of
 from engine.buildroot.rooted import RootedManager
 from engine.buildroot.state import Job, Lock, State, foreign_record
 from engine.buildroot.tools import FINISH, ToolFailed, Tools, install_tools
-from engine.core.errors import InfrastructureError, Interrupted
+from engine.core.errors import ContainerError, InfrastructureError, Interrupted
 from engine.core.facts import BuildrootFacts, Facts, TaskRequest
 from engine.core.manager import Cancelled, ContainerManager
 from engine.core.recipe import Recipe
@@ -354,6 +354,9 @@ class _Preparation:
                     raise
                 self.note(f"not as an increment: {error}; making the root from nothing")
                 return None
+            except ContainerError as error:
+                self.note(f"{error}; making the root from nothing")
+                return None
 
     def _prepared(
         self, base: Snapshot, choice: Choice, made: MadeRoot | None, lease: Lock | None, *, resolved: bool
@@ -470,7 +473,7 @@ class _Preparation:
         maker = Maker(state=self.state, images=self.images, manager=self.manager, tools=self.tools, note=self.note)
         try:
             maker.increment(wanted, base, choice)
-        except ToolFailed as error:
+        except (ToolFailed, ContainerError) as error:
             self.note(f"no root with build requirements: {error}")
             return False
         finally:
