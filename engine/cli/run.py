@@ -96,12 +96,13 @@ def run(
     elif method is None:
         raise click.UsageError("Missing METHOD (or --task ID)")
     else:
+        recipe = directory.get(method)
         given = absolute(arguments)
         check_inputs(given)
         call = LocalCall(
             method=method,
             inputs=given,
-            params=params_from_text(directory.get(method), params),
+            params=params_from_text(recipe, params),
             repos=package_repos(repos),
             image=image,
         )

@@ -10,7 +10,7 @@ import pytest
 
 from engine.adapters.inputs import LocalFiles
 from engine.adapters.probes import answers
-from engine.cli.local import absolute, check_inputs, default_workdir, package_repos, worker_id
+from engine.cli.local import absolute, check_inputs, default_workdir, local_settings, package_repos, worker_id
 from engine.core.errors import BadInput
 from engine.core.facts import HostFacts, PackageRepo, ProbeAnswer, Settings
 from engine.core.loader import load_recipe
@@ -153,3 +153,15 @@ def test_two_work_directories_have_two_labels() -> None:
     assert worker_id("/a") != worker_id("/b")
     assert worker_id("/a") == worker_id("/x/../a")
     assert os.path.isabs(default_workdir())
+
+
+def test_the_command_line_decides_about_network_and_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ADJUTANT_CONFIG", "")
+    (tmp_path / "worker.toml").write_text("adjutant_network_enabled = false\n")
+    config = str(tmp_path / "worker.toml")
+    assert local_settings(config).adjutant_network_enabled is False
+    assert local_settings(config, network=True).adjutant_network_enabled is True
+    assert local_settings(None, network=False).adjutant_network_enabled is False
+    settings = local_settings(config, workdir=str(tmp_path / "w"))
+    assert settings.workdir == str(tmp_path / "w")
+    assert settings.worker_id == worker_id(str(tmp_path / "w"))
