@@ -11,7 +11,8 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +20,7 @@ from typing import Any, Self
 import attrs
 from attrs import field, frozen
 
+from engine.adapters import selinux
 from engine.adapters.k8s_log import K8sLog
 from engine.adapters.podman_api import PodmanApi, Refused, ServiceGone, ServiceSlow, quoted
 from engine.adapters.podman_images import ensure_image
@@ -57,6 +59,8 @@ class PodmanManager:
         self._api = PodmanApi(self.service)
         self.secrets = PodmanSecrets(self._api, config.secrets)
         self._roots: dict[str, str] = {}
+        self.denials: Callable[[float, float, str | None], list[str]] = selinux.denials
+        """Asked when a container has ended; what it answers ends the log (ADR "SELinux": denials are logged)."""
 
     def __enter__(self) -> Self:
         return self
@@ -156,12 +160,15 @@ class PodmanManager:
         """See `ContainerManager`. The file at `spec.log_path` stays (in conmon's format); None: a private one."""
         with self.secrets.lent(spec), self._with_log(spec) as (logged, output):
             handle: ContainerHandle | None = None
+            began = time.time()
             try:
                 handle = self.create(logged)
                 self.start(handle)
                 outcome = self._watch(handle).run(
                     timeout=timeout, cancelled=cancelled, output=output, log=log, log_limit=log_limit
                 )
+                if log is not None and (found := self.denials(began, time.time(), spec.selinux_level)):
+                    log(selinux.denial_note(found).encode())
                 try:
                     self._delete(handle)
                 except ContainerError as error:  # the result counts more; the labels let housekeeping find it

@@ -1,0 +1,158 @@
+"""SELinux labels: in specs as the ADR says, in podman's records as in the specs; denials in the task's log."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from engine.adapters import selinux
+from engine.adapters.podman import PodmanManager
+from engine.core.facts import Facts, MountRule, Settings, TaskRequest
+from engine.core.loader import load_recipe
+from engine.core.podman_form import body, shell_text
+from engine.core.render import render
+from engine.core.spec import LABEL_WORKER_ID, ContainerSpec, VolumeMount
+from tests.podmanhost import podman
+
+RECIPE = """
+recipe = 1
+method = "labels"
+[[container.mounts]]
+source = "{{ workspace.host }}/result"
+target = "{{ workspace.path }}/result"
+mode = "rw"
+[[container.mounts]]
+source = "/mnt/koji/packages"
+target = "/mnt/koji/packages"
+EXTRA
+[[steps]]
+name = "one"
+argv = ["true"]
+"""
+
+
+def spec_of(extra: str = "", **settings: object) -> ContainerSpec:
+    recipe = load_recipe(RECIPE.replace("EXTRA", extra), "labels.toml")
+    facts = Facts(settings=Settings(**settings))  # type: ignore[arg-type]
+    return render(recipe, TaskRequest(method="labels", task_id=5), facts).steps[0].container
+
+
+def label_of(spec: ContainerSpec, target: str) -> str | None:
+    return next(mount.selinux_label for mount in spec.mounts if mount.target.endswith(target))
+
+
+def test_the_default_is_private_on_workspace_and_archive() -> None:
+    spec = spec_of()
+    assert label_of(spec, "/result") == "Z"
+    assert label_of(spec, "/packages") == "Z"  # ADR "SELinux Labeling Guidance"
+
+
+@pytest.mark.parametrize(("word", "label"), [("Z", "Z"), ("z", "z"), ("none", None)])
+def test_a_mount_and_the_operator_may_say_otherwise(word: str, label: str | None) -> None:
+    assert label_of(spec_of(f'selinux = "{word}"'), "/packages") == label
+    rule = MountRule(source="/mnt/koji", target="/mnt/koji", selinux_label=word)
+    assert label_of(spec_of(adjutant_container_mounts=(rule,)), "/packages") == label
+    # A recipe's word on its own mount is above the operator's default.
+    assert label_of(spec_of('selinux = "none"', adjutant_container_mounts=(rule,)), "/packages") is None
+
+
+def test_type_and_level_reach_both_forms() -> None:
+    spec = spec_of(selinux_type="container_build_t", selinux_level="s0:c1,c2")
+    assert (spec.selinux_type, spec.selinux_level) == ("container_build_t", "s0:c1,c2")
+    text, posted = shell_text(spec), body(spec, {})
+    for word in ("type:container_build_t", "level:s0:c1,c2"):
+        assert f"label={word}" in text
+        assert word in posted["selinux_opts"]
+
+
+@pytest.fixture
+def made(manager: PodmanManager, tiny_image: str, tmp_path: Path) -> ContainerSpec:
+    labels = (("a", "Z"), ("b", "z"), ("c", None))
+    for name, _label in labels:
+        (tmp_path / name).mkdir()
+    return ContainerSpec(
+        name=f"adjutant-{manager.config.worker_id}-5-labels",
+        image=tiny_image,
+        argv=("sh", "-c", "echo out"),
+        network_disabled=True,
+        mounts=tuple(
+            VolumeMount(source=str(tmp_path / name), target=f"/{name}", selinux_label=label)  # type: ignore[arg-type]
+            for name, label in labels
+        ),
+        labels={LABEL_WORKER_ID: manager.config.worker_id},
+        selinux_type="container_build_t",
+        selinux_level="s0:c1,c2",
+        stop_timeout=1,
+    )
+
+
+@pytest.mark.podman
+def test_podman_records_what_was_asked(made: ContainerSpec, manager: PodmanManager) -> None:
+    handle = manager.create(made)
+    try:
+        record = json.loads(podman("inspect", handle.name))[0]
+    finally:
+        manager.remove(handle)
+    said = record["HostConfig"]["SecurityOpt"]
+    assert "label=type:container_build_t" in ",".join(said)
+    assert "label=level:s0:c1,c2" in ",".join(said)
+    command = record["Config"]["CreateCommand"]
+    mounts = [word for word in command if word.startswith("--volume=")]
+    assert [word.rsplit(":", 1)[1] for word in mounts] == ["ro,nosuid,nodev,Z", "ro,nosuid,nodev,z", "ro,nosuid,nodev"]
+
+
+AUDIT = """\
+type=AVC msg=audit(1763900000.100:41): avc:  denied  { read } for  pid=7 comm="cat" name="a" dev="vda1" ino=1 scontext=system_u:system_r:container_t:s0:c1,c2 tcontext=system_u:object_r:default_t:s0 tclass=file permissive=0
+type=SYSCALL msg=audit(1763900000.100:41): arch=c000003e syscall=257 success=no exit=-13 comm="cat"
+type=AVC msg=audit(1763900001.200:42): avc:  denied  { write } for  pid=8 comm="sh" name="b" scontext=system_u:system_r:container_t:s0:c3,c4 tcontext=system_u:object_r:nfs_t:s0 tclass=dir permissive=0
+type=AVC msg=audit(1763900002.300:43): avc:  denied  { open } for  pid=9 comm="httpd" scontext=system_u:system_r:httpd_t:s0 tcontext=system_u:object_r:default_t:s0 tclass=file permissive=0
+type=AVC msg=audit(1763800000.000:10): avc:  denied  { read } for  pid=6 comm="old" scontext=system_u:system_r:container_t:s0:c1,c2 tcontext=system_u:object_r:default_t:s0 tclass=file permissive=0
+audit: type=1400 audit(1763900003.400:44): avc:  denied  { getattr } for  pid=10 comm="ls" scontext=system_u:system_r:container_t:s0:c1,c2 tcontext=system_u:object_r:default_t:s0 tclass=file permissive=1
+"""  # noqa: E501 - as auditd and the kernel write it
+
+
+@pytest.mark.parametrize(
+    ("level", "numbers"), [(None, ["41", "42", "44"]), ("s0:c1,c2", ["41", "44"]), ("s0:c9,c9", [])]
+)
+def test_denials_of_a_tasks_containers_are_picked(level: str | None, numbers: list[str]) -> None:
+    found = selinux.select_denials(AUDIT.splitlines(), 1763900000, 1763900010, level)
+    assert [line.split("):")[0].rsplit(":", 1)[1] for line in found] == numbers
+
+
+def test_a_flood_of_denials_is_cut() -> None:
+    found = selinux.select_denials([AUDIT.splitlines()[0]] * 5000, 1763900000, 1763900010)
+    assert len(found) == selinux.MAX_DENIALS
+    assert "50 or more" in selinux.denial_note(found)
+    assert selinux.denial_note([]) == ""
+
+
+@pytest.mark.podman
+def test_denials_end_the_steps_log(made: ContainerSpec, manager: PodmanManager) -> None:
+    asked: list[str | None] = []
+
+    def denials(since: float, until: float, level: str | None) -> list[str]:
+        assert since < until
+        asked.append(level)
+        return selinux.select_denials(AUDIT.splitlines(), 0, 2e9, level)
+
+    output: list[bytes] = []
+    before, manager.denials = manager.denials, denials
+    try:
+        manager.run(evolve(made, mounts=()), log=output.append)
+    finally:
+        manager.denials = before
+    text = b"".join(output).decode()
+    assert text.startswith("out\n")
+    assert "SELinux denied 3 accesses" in text
+    assert asked == ["s0:c1,c2"]
+
+
+def test_mode_and_file_type(tmp_path: Path) -> None:
+    assert selinux.mode(tmp_path) == ""
+    for digit, word in (("1", "enforcing"), ("0", "permissive")):
+        (tmp_path / "enforce").write_text(digit)
+        assert selinux.mode(tmp_path) == word
+    assert selinux.file_type(str(tmp_path / "absent")) is None
