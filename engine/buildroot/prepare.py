@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -36,6 +38,7 @@ from engine.core.snapshots import (
     digest,
     installed_log,
     packages_of,
+    snapshot_of,
 )
 
 GB = 1024**3
@@ -204,7 +207,6 @@ class _Preparation:
         memo = digest([contents, config, self.asked.group, list(self.asked.packages), image.id, FINISH])
         wanted, resolved = self._wanted(memo)
         base, lease, made, choice = self._acquire(wanted, resolved=resolved)
-        self.state.write("known", memo, {"key": base.key})
         prepared = self._prepared(base, choice, made, lease, resolved=resolved)
         self._second_level(prepared, base)
         return prepared
@@ -222,16 +224,33 @@ class _Preparation:
         """The directory of the metadata; it also tells the installing steps what to say to dnf."""
         path = self.state.path / "cache" / name
         path.mkdir(mode=0o755, exist_ok=True)
+        with contextlib.suppress(OSError):
+            os.utime(path)  # upkeep goes by it
         if not (path / "config.json").exists():
             self.state.write(f"cache/{name}", "config", config)
         return path
 
     def _wanted(self, memo: str) -> tuple[Snapshot, bool]:
         """What the root must be, and whether it had to be resolved."""
-        known = self.state.read("known", memo)
-        snapshot = self.state.snapshot(str(known["key"])) if known and known.get("key") else None
+        snapshot = self._known(memo)
         if snapshot is not None:
             return snapshot, False
+        # One at a time: they write to the same metadata, and the next one finds out what this one did.
+        with self.state.lock(f"cache-{self.tools.cache.name}", cancelled=self.cancelled) or _nothing():
+            return self._known(memo) or self._resolved(memo), True
+
+    def _known(self, memo: str) -> Snapshot | None:
+        known = self.state.read("known", memo)
+        if not known or not known.get("key"):
+            return None
+        self.state.touch(memo, "known")
+        snapshot = self.state.snapshot(str(known["key"]))
+        if snapshot is None and "wanted" in known:  # another task makes it just now, or it was pruned
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                return snapshot_of(known["wanted"])
+        return snapshot
+
+    def _resolved(self, memo: str) -> Snapshot:
         begin = time.monotonic()
         self.note(f"resolving group {self.asked.group}")
         answer = self.tools.resolve()
@@ -242,7 +261,9 @@ class _Preparation:
         shape = Shape(arch=self.asked.arch, rpm=str(answer["rpm"]), finish=FINISH)
         key = content_key(packages, shape)
         label = f"{self.asked.group} {self.asked.arch}"
-        return Snapshot(key=key, shape=shape, packages=packages, label=label), True
+        wanted = Snapshot(key=key, shape=shape, packages=packages, label=label)
+        self.state.write("known", memo, {"key": key, "wanted": attrs.asdict(wanted)})
+        return wanted
 
     def _acquire(self, wanted: Snapshot, *, resolved: bool) -> tuple[Snapshot, Lock | None, MadeRoot | None, Choice]:
         """The snapshot, with a lock that keeps it; or the root just made, while its snapshot is being stored."""

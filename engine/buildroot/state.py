@@ -150,9 +150,9 @@ class State:
             (self.path / "snapshots" / f"{key}.{suffix}").unlink(missing_ok=True)
         (self.path / "installed" / f"{key}.json").unlink(missing_ok=True)
 
-    def touch(self, key: str) -> None:
+    def touch(self, key: str, part: str = "snapshots") -> None:
         with contextlib.suppress(OSError):
-            os.utime(self._record("snapshots", key))
+            os.utime(self._record(part, key))
 
     def read(self, part: str, name: str) -> dict[str, Any] | None:
         return _read(self._record(part, name))

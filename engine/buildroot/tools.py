@@ -70,12 +70,15 @@ class Tools:
     def resolve(self) -> dict[str, Any]:
         """The packages of the request. `ToolFailed`."""
         job = {"config": self.request.config(), "group": self.request.group, "packages": list(self.request.packages)}
-        return self._run("resolve", job, caps=(), mounts=self._repos())
+        mounts = (_bind(str(self.cache), "/cache", read_only=False, label="z"), *self._repos())
+        return self._run("resolve", job, caps=(), mounts=mounts)
 
     def apply(self, anchor: str, packages: list[dict[str, Any]], reinstall: list[str]) -> dict[str, Any]:
         """Make the anchor's root hold exactly `packages`, finished. `ToolFailed`."""
         job = {"config": self.request.config(), "packages": packages, "reinstall": reinstall}
-        return self._run("apply", job, mounts=(_root(anchor, read_only=False), *self._repos()))
+        # A view of its own: dnf's locks know a process by its number, and in containers all have the same.
+        cache = VolumeMount(source=str(self.cache), target="/cache", overlay=True)
+        return self._run("apply", job, mounts=(_root(anchor, read_only=False), cache, *self._repos()))
 
     def archive(self, anchor: str, job: Mapping[str, Any]) -> Path:
         """Write the anchor's root as an image archive; its path, which is there until the job is closed."""
@@ -125,7 +128,6 @@ class Tools:
                 _bind(str(install_tools(self.state)), "/tools", label="z"),
                 _bind(str(directory / "in"), "/job", label="Z"),
                 _bind(str(output), "/out", read_only=False, label="Z"),
-                _bind(str(self.cache), "/cache", read_only=False, label="z"),
                 *mounts,
             ),
             capabilities=caps,
