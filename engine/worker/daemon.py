@@ -111,7 +111,9 @@ class Daemon:
         return self._podman
 
     def _serve(self) -> int:
-        housekeeping = Housekeeping(self.config.settings, self._containers)
+        housekeeping = Housekeeping(
+            self.config.settings, self._containers, hub=self.config.hub, self_test=self.config.worker.self_test
+        )
         images = list(self.recipes.images())
         housekeeping.self_check(images)
         session = connect(self.config.hub, force_lock=self.config.force_lock)

@@ -19,6 +19,9 @@ from engine.core.spec import (
     ContainerSpec,
     ResourceLimits,
 )
+from engine.gc import collect
+from engine.selftest.ready import require_ready
+from engine.worker.options import HubOptions
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +31,15 @@ CHECK_TIMEOUT = 60.0
 class Housekeeping:
     """`manager` makes a container manager for the calling process."""
 
-    def __init__(self, settings: Settings, manager: Callable[[], PodmanManager]) -> None:
-        self.settings, self.manager = settings, manager
+    def __init__(
+        self,
+        settings: Settings,
+        manager: Callable[[], PodmanManager],
+        *,
+        hub: HubOptions | None = None,
+        self_test: bool = False,
+    ) -> None:
+        self.settings, self.manager, self.hub, self.self_test = settings, manager, hub, self_test
 
     def self_check(self, images: Iterable[str] = ()) -> None:
         """Images present by the pull policy, a container of the default one runs, the work directory is ours.
@@ -40,6 +50,11 @@ class Housekeeping:
         manager = self.manager()
         for image in dict.fromkeys([self.settings.adjutant_task_image_default, *images]):
             manager.ensure_image_available(image)
+        if self.self_test:
+            hub = self.hub or HubOptions()
+            private = [path for path in (hub.keytab, hub.cert, hub.ccache) if path]
+            require_ready(self.settings, manager, hub=hub, private=private)
+            return
         spec = ContainerSpec(
             name=f"adjutant-{self.settings.worker_id}-check-{os.getpid()}",
             image=self.settings.adjutant_task_image_default,
@@ -62,9 +77,12 @@ class Housekeeping:
             raise InfrastructureError(f"self-check: no space left in {workdir.path}")
 
     def upkeep(self) -> None:
-        """Hold the limits of stored roots, and remove what dead processes left of making them."""
+        """Hold the limits of stored roots, and remove what dead processes left: of making them, and of tasks."""
         manager = self.manager()
         upkeep(self.settings, PodmanSnapshotImages(manager.service), manager)
+        done = collect(manager, worker_id=self.settings.worker_id, workdir=self.settings.workdir)
+        if done.failed:
+            raise InfrastructureError("; ".join(done.failed))
 
     def sweep(self, task_id: int | None = None) -> None:
         """Remove the containers and directories of one task, or of every task, of this worker.

@@ -69,5 +69,10 @@ class WorkerOptions:
     )
     pause: int = doc("Seconds to stay out before the self-check is run again.", 300, ge=1)
     max_load: float = doc("Load average per CPU above which no task is taken; kojid's is 4.", 4.0, gt=0)
+    self_test: bool = doc(
+        "True: before it is ready, make every check of `engine doctor` and try in containers what must fail. "
+        "False: only start a container.",
+        True,
+    )
     selinux_type: str | None = doc("SELinux process type of the containers.", None)
     selinux_level: str | None = doc("SELinux level of the containers.", None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, NoReturn
 
 import koji
@@ -144,7 +144,8 @@ class RecipeTask(koji.tasks.BaseTaskHandler):  # type: ignore[misc]  # koji has 
             return self._run_plan(request, facts, gathered, buildroot)
         except BaseException:
             if buildroot is not None and not self.stop.requested:
-                buildroot.expire()
+                with suppress(Exception):  # never instead of the reason itself; the next turn expires it otherwise
+                    buildroot.expire()
             raise
 
     def _run_plan(
