@@ -128,7 +128,13 @@ class WorkerProcess:
                 "offline_retry_interval": 1,
                 **hub_options,
             },
-            "worker": {"id": self.worker_id, "recipes": [str(recipes)], "shutdown_timeout": 0, "max_load": 1000.0},
+            "worker": {
+                "id": self.worker_id,
+                "recipes": [str(recipes)],
+                "shutdown_timeout": 0,
+                "max_load": 1000.0,
+                "self_test": False,
+            },
         }
         self.process: subprocess.Popen[bytes] | None = None
         self._systemd: socket.socket | None = None
