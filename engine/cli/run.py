@@ -28,7 +28,13 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @click.command()
 @click.argument("method", required=False)
 @click.argument("arguments", nargs=-1, metavar="[ARG]...")
-@click.option("--repo", "repos", multiple=True, metavar="URL_OR_DIR", help="Packages come from here; repeatable.")
+@click.option(
+    "--repo",
+    "repos",
+    multiple=True,
+    metavar="URL_OR_DIR",
+    help="Packages come from here (with --task: not from the hub's repo); repeatable.",
+)
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A task parameter; repeatable.")
 @click.option("--task", "task_id", type=int, help="Run this task of the hub here; the hub is only read.")
 @click.option("--hub", help="With --task: the hub's URL or a koji profile.")
@@ -87,12 +93,16 @@ def run(
     call: LocalCall | FetchedTask
     given: tuple[str, ...] = ()
     if task_id is not None:
-        if hub is None or method is not None or params or repos:
-            raise click.UsageError("--task needs --hub URL_OR_PROFILE, and takes everything else from the hub")
+        if hub is None or method is not None or params:
+            raise click.UsageError("--task needs --hub URL_OR_PROFILE, and takes method and parameters from there")
         from engine.adapters.hub import fetch_request
 
         request, facts = fetch_request(hub, task_id, directory, settings)
-        call = FetchedTask(request=request, facts=facts if image is None else attrs.evolve(facts, image=image))
+        if image is not None:
+            facts = attrs.evolve(facts, image=image)
+        if repos:  # the hub's may be out of this host's reach
+            facts = attrs.evolve(facts, repos=package_repos(repos))
+        call = FetchedTask(request=request, facts=facts)
     elif method is None:
         raise click.UsageError("Missing METHOD (or --task ID)")
     else:

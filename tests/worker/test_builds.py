@@ -6,11 +6,14 @@ import gzip
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from xmlrpc.client import Fault
 
 import koji
 import pytest
+import tomli_w
 
 from tests.hub import HubStandIn
 from tests.podmanhost import task_image
@@ -176,3 +179,36 @@ def _words(hub: HubStandIn, task: int, worker: WorkerProcess) -> str:
         for path in sorted(hub.task_dir(task).glob("*.log"))
     ]
     return "\n".join([words, *logs, worker.log.read_text()[-3000:]])
+
+
+def engine(*words: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """An `engine` command line."""
+    command = [sys.executable, "-m", "engine.cli", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+def test_a_task_is_shown_and_run_elsewhere(
+    hub: HubStandIn, make_worker: StartWorker, task_image: str, world: int, tmp_path: Path
+) -> None:
+    """`render --task` and `run --task` read the hub without logging in, and change nothing there."""
+    task = offer_build(hub, world, "hello-noarch")
+    somewhere = make_worker(image=task_image, recipes=RECIPES)
+    del somewhere.settings["hub"]["user"], somewhere.settings["hub"]["password"]
+    somewhere.config.write_text(tomli_w.dumps(somewhere.settings))
+    place = ["--task", str(task), "--hub", hub.url, "--config", somewhere.config, "--recipes", RECIPES]
+    text = engine("render", *place).stdout
+    assert f"task {task}, buildArch.toml" in text
+    assert f"work/cli-build/hello-noarch/{standin.srpm('hello-noarch').name}" in text
+    assert "%dist .t1" in text
+    out = tmp_path / "out"
+    # Containers cannot reach the stand-in's address, 127.0.0.1.
+    here = ["--repo", standin.world_repo(), "--workdir", tmp_path / "runs", "--image", task_image]
+    done = engine("run", *place, *here, "--results", out)
+    assert "buildArch: done" in done.stdout
+    assert [path.name for path in out.glob("*.noarch.rpm")] == ["hello-noarch-1.0-1.t1.noarch.rpm"]
+    assert hub.task(task)["state_name"] == "FREE"
+    assert not hub.calls("login")
+    wrong = engine("run", "--task", "999", "--hub", hub.url, "--results", tmp_path / "none", check=False)
+    assert (wrong.returncode, wrong.stderr) == (3, f"{hub.url}: task 999: there is no such task\n")
