@@ -11,7 +11,7 @@ from engine.core.errors import EngineError
 from engine.core.facts import Settings
 from engine.core.health import CheckResult, ok, problem, warning
 from engine.core.manager import ContainerManager
-from engine.doctor.host import check_selinux, check_space, check_user
+from engine.doctor.host import check_secrets, check_selinux, check_space, check_user
 from engine.doctor.image import check_image
 from engine.doctor.podman import check_containers, check_podman
 from engine.doctor.remote import HubAccess, check_hub, check_registry
@@ -47,6 +47,7 @@ def run_checks(
         checks.run("podman.info", lambda: check_podman(info, version[0].found.split()[1]))
     maxjobs, minspace = (hub.maxjobs, hub.minspace) if hub else (1, LOCAL_MINSPACE)
     checks.run("selinux", lambda: check_selinux(settings, maxjobs))
+    checks.run("secrets", lambda: check_secrets(settings.adjutant_secrets))
     paths = [_existing(settings.workdir)]
     root = str((info.get("store") or {}).get("graphRoot") or "")
     paths += [root] if root and os.path.isdir(root) else []

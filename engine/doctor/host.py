@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Mapping
 
 from engine.adapters import rootless, selinux
 from engine.core.facts import Settings
-from engine.core.health import CheckResult, problem
+from engine.core.health import CheckResult, ok, problem, warning
 from engine.core.host import Space, judge_ids, judge_labels, judge_selinux, judge_space, judge_user
 
 
@@ -23,6 +24,25 @@ def check_selinux(settings: Settings, maxjobs: int) -> list[CheckResult]:
     rules = settings.adjutant_container_mounts
     trees = {rule.source: selinux.file_type(rule.source) for rule in rules if os.path.isdir(rule.source)}
     return [*judge_selinux(mode, trees), *judge_labels(rules, maxjobs, mode)]
+
+
+def check_secrets(files: Mapping[str, str]) -> list[CheckResult]:
+    """The operator's secret files: there, readable for the worker, and for nobody else."""
+    results = []
+    for name, path in sorted(files.items()):
+        key = f"secrets.{name}"
+        try:
+            mode = os.stat(path).st_mode
+        except OSError as error:
+            results.append(problem(key, f"{path}: {error.strerror}", "correct adjutant_secrets or make the file"))
+            continue
+        if not stat.S_ISREG(mode) or not os.access(path, os.R_OK):
+            results.append(problem(key, f"{path} is no file that this user can read", "chown it to the worker's user"))
+        elif mode & 0o077:
+            results.append(warning(key, f"{path} is open to others ({mode & 0o777:04o})", f"chmod 0400 {path}"))
+        else:
+            results.append(ok(key, path))
+    return results
 
 
 def check_space(paths: Iterable[str], minspace: int) -> list[CheckResult]:

@@ -48,7 +48,8 @@ class Housekeeping:
         """
         workdir = Workdir(self.settings.workdir)
         manager = self.manager()
-        for image in dict.fromkeys([self.settings.adjutant_task_image_default, *images]):
+        ruled = [rule.image for rule in self.settings.adjutant_images]
+        for image in dict.fromkeys([self.settings.adjutant_task_image_default, *ruled, *images]):
             manager.ensure_image_available(image)
         if self.self_test:
             hub = self.hub or HubOptions()

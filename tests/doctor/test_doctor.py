@@ -20,6 +20,7 @@ from engine.core.facts import Settings
 from engine.core.health import CheckResult
 from engine.core.manager import ContainerTimeouts
 from engine.doctor import run_checks
+from engine.doctor.host import check_secrets
 from engine.doctor.remote import check_hub, check_registry
 from engine.worker.options import HubOptions
 from tests.podmanhost import import_tiny, podman
@@ -95,6 +96,19 @@ def test_the_registry(tmp_path: Path, tiny_image: str) -> None:
 def test_subordinate_ids(tmp_path: Path) -> None:
     (tmp_path / "subuid").write_text("root:1:2\n4242:100000:65536\n4242:200000:10\nbroken\n")
     assert rootless.id_ranges(4242, tmp_path) == {"subuid": 65546, "subgid": 0}
+
+
+def test_secret_files(tmp_path: Path) -> None:
+    for name, mode in (("good", 0o400), ("open", 0o444)):
+        (tmp_path / name).write_text("x")
+        (tmp_path / name).chmod(mode)
+    files = {name: str(tmp_path / name) for name in ("good", "open", "absent", ".")}
+    assert levels(check_secrets(files)) == {
+        "secrets.good": "ok",
+        "secrets.open": "warning",
+        "secrets.absent": "problem",
+        "secrets..": "problem",
+    }
 
 
 @pytest.fixture
