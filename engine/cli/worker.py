@@ -63,7 +63,8 @@ def worker(
         for line in show(loaded.hub, loaded.settings, served, host):
             click.echo(line)
         return 0
-    from engine.worker.daemon import Daemon, WorkerConfig
+    from engine.worker.config import WorkerConfig
+    from engine.worker.daemon import Daemon
 
     return Daemon(
         WorkerConfig(

@@ -12,23 +12,21 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Mapping
 from importlib.metadata import version
-from types import FrameType, SimpleNamespace
+from types import FrameType
 from typing import Any
 
 import koji
 import koji.tasks
 import koji.util
-from attrs import frozen
 
 from engine.adapters.podman import PodmanConfig, PodmanManager
 from engine.core.errors import EXIT_INFRASTRUCTURE, EXIT_OK, BadInput, Problem
-from engine.core.facts import Settings
+from engine.worker.config import WorkerConfig
 from engine.worker.housekeeping import Housekeeping
 from engine.worker.manager import Manager
 from engine.worker.notify import Notifier
-from engine.worker.options import MAX_CHECK_IN, HubOptions, WorkerOptions
+from engine.worker.options import MAX_CHECK_IN
 from engine.worker.processes import SideJob
 from engine.worker.recipes import ServedRecipes
 from engine.worker.session import WorkerSession, connect
@@ -41,18 +39,6 @@ SOON = 0.5
 """Seconds between two looks while something ends."""
 FINAL_SWEEP = 120.0
 UPKEEP_EVERY, UPKEEP_LIMIT = 600.0, 1800.0
-
-
-@frozen(kw_only=True)
-class WorkerConfig:
-    """Everything the daemon was told."""
-
-    settings: Settings
-    hub: HubOptions
-    worker: WorkerOptions
-    rlimits: Mapping[str, str]
-    force_lock: bool = False
-    once: bool = False
 
 
 class _StopNow(BaseException):
@@ -123,7 +109,7 @@ class Daemon:
             self.state.forget_task(number)
         session.heartbeat = self.notifier.alive
         manager = Manager(
-            _koji_options(self.config),
+            self.config.koji_options(),
             session,
             worker=self.config.worker,
             state=self.state,
@@ -215,7 +201,7 @@ class Daemon:
             self._reload = False
             self.recipes.load()
             self._offer(manager)
-            manager.resume()
+            manager.outage.resume()
         manager.restart_pending = manager.restart_pending or self._restart_asked
         self._waiting_for_hub = True
         try:
@@ -325,19 +311,3 @@ class Daemon:
         signal.set_wakeup_fd(-1)
         self.notifier.restore()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell is the point
-
-
-def _koji_options(config: WorkerConfig) -> SimpleNamespace:
-    """The attributes that the library reads from kojid's options."""
-    hub, settings = config.hub, config.settings
-    values: dict[str, Any] = {
-        "maxjobs": hub.maxjobs,
-        "minspace": hub.minspace,
-        "sleeptime": hub.sleeptime,
-        "workdir": settings.workdir,
-        "topdir": settings.topdir,
-        "topurl": settings.topurl,
-        "mockdir": settings.workdir,
-        "log_timestamps": hub.log_timestamps,
-    }
-    return SimpleNamespace(**values)

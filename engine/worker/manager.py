@@ -11,7 +11,6 @@ import logging
 import os
 import signal
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from types import SimpleNamespace
@@ -22,6 +21,7 @@ import koji.daemon
 import koji.tasks
 
 from engine.worker.options import WorkerOptions
+from engine.worker.outage import Outage
 from engine.worker.processes import SideJob, die_with_parent, kill_group
 from engine.worker.session import WorkerSession
 from engine.worker.state import StateDirectory
@@ -32,9 +32,8 @@ logger = logging.getLogger(__name__)
 
 KILL_MARGIN = 15.0
 """Seconds beyond `stop_grace` that a task process gets to remove its containers before it is killed."""
-SWEEP_LIMIT, SWEEP_PAUSE, CHECK_LIMIT = 120.0, 5.0, 600.0
+SWEEP_LIMIT, SWEEP_PAUSE = 120.0, 5.0
 HELD_BACK = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP, signal.SIGCHLD)
-KEPT_FAILURES = 20
 
 
 class Manager(koji.daemon.TaskManager):  # type: ignore[misc]  # koji has no types
@@ -63,19 +62,16 @@ class Manager(koji.daemon.TaskManager):  # type: ignore[misc]  # koji has no typ
     ) -> None:
         super().__init__(options, session)
         self.worker, self.state, self.stop_grace = worker, state, stop_grace
-        self._sweep, self._check, self.space = sweep, check, tuple(space)
+        self._sweep, self.space = sweep, tuple(space)
         self.process = os.getpid()
         self.stopping = False
         self.taken: dict[int, float] = {}
-        self.failures: deque[dict[str, Any]] = deque(maxlen=KEPT_FAILURES)
+        self.outage = Outage(worker, check)
         self.last_check_in = 0.0
         self._killing: dict[int, float] = {}
         self._reaped: set[int] = set()
         self._sweeps: dict[int, SideJob] = {}
         self._sweep_again: dict[int, float] = {}
-        self._in_a_row = 0
-        self._paused_until: float | None = None
-        self._checking: SideJob | None = None
 
     # Task types
 
@@ -114,28 +110,7 @@ class Manager(koji.daemon.TaskManager):  # type: ignore[misc]  # koji has no typ
             return f"restarting once {len(self.pids)} tasks have ended"
         if self._sweep_again:
             return f"leftovers of task {min(self._sweep_again)} cannot be removed"
-        return self._infrastructure()
-
-    def _infrastructure(self) -> str:
-        """Why the worker took itself out; "" when it did not. Comes back by a self-check."""
-        if self._paused_until is None:
-            return ""
-        if self._checking is not None:
-            if not self._checking.ended():
-                return "self-check is running"
-            words, self._checking = self._checking.result, None
-            if not words:
-                logger.warning("self-check passed; taking tasks again")
-                self._paused_until, self._in_a_row = None, self.worker.failures - 1
-                return ""
-            self._paused_until = time.time() + self.worker.pause
-            self._note_failure(0, "self-check", words)
-        if time.time() >= self._paused_until:
-            self._checking = SideJob(self._check, CHECK_LIMIT)
-            return "self-check is running"
-        last = self.failures[-1]["text"] if self.failures else ""
-        left = max(0, int(self._paused_until - time.time()))
-        return f"{self._in_a_row} infrastructure failures in a row, next self-check in {left} s; last: {last}"
+        return self.outage.reason()
 
     def checkSpace(self) -> bool:  # noqa: N802 - koji's name
         """Room for workspaces and for containers (contract 2.3 step 5 measures mock's directory)."""
@@ -261,30 +236,18 @@ class Manager(koji.daemon.TaskManager):  # type: ignore[misc]  # koji has no typ
         record = self.state.task(task_id)
         end, text = record.get("end"), record.get("text", "")
         if end in {"done", "failed"}:
-            self._in_a_row = 0
+            self.outage.over()
         elif end == "refused":
-            self._note_failure(task_id, record.get("method", ""), text)
+            self.outage.note(task_id, record.get("method", ""), text)
         elif end is None and record.get("method") not in self._plain_methods() and not self.stopping:
-            self._note_failure(task_id, record.get("method", ""), "the task's process ended without a word")
-
-    def _note_failure(self, task_id: int, method: str, text: str) -> None:
-        self.failures.append({"time": time.time(), "task": task_id, "method": method, "text": text})
-        self._in_a_row += 1
-        if self._in_a_row >= self.worker.failures and self._paused_until is None:
-            logger.error("%d infrastructure failures in a row; taking no tasks. Last: %s", self._in_a_row, text)
-            self._paused_until = time.time() + self.worker.pause
-
-    def resume(self) -> None:
-        """Run the self-check now, if the worker took itself out."""
-        if self._paused_until is not None:
-            self._paused_until = time.time()
+            self.outage.note(task_id, record.get("method", ""), "the task's process ended without a word")
 
     # Ending
 
     @property
     def ending(self) -> bool:
         """True while something that ends must be looked after soon."""
-        return bool(self._killing or self._sweeps or self._sweep_again or self._checking)
+        return bool(self._killing or self._sweeps or self._sweep_again or self.outage.checking)
 
     def reap(self) -> None:
         """Clear up after ended processes, without the hub."""
@@ -316,7 +279,7 @@ class Manager(koji.daemon.TaskManager):  # type: ignore[misc]  # koji has no typ
             "last_check_in": self.last_check_in,
             "hub_away_since": self.session.away_since,
             "methods": sorted(self.handlers),
-            "failures": list(self.failures),
+            "failures": list(self.outage.failures),
             "tasks": {str(task_id): self._described_task(task_id) for task_id in sorted(self.pids)},
         }
 
