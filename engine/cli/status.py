@@ -35,8 +35,9 @@ def _state(config: str | None, kojid_conf: str | None, workdir: str | None) -> S
 @_config
 @_kojid_conf
 @_workdir
+@click.option("--containers", is_flag=True, help="Also ask podman for this worker's containers.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def status(config: str | None, kojid_conf: str | None, workdir: str | None, form: str) -> int:
+def status(config: str | None, kojid_conf: str | None, workdir: str | None, containers: bool, form: str) -> int:
     """Say what the worker does, and why it takes no tasks if it does not.
 
     Exit code 0: it runs and is ready; 4: it is not.
@@ -51,12 +52,26 @@ def status(config: str | None, kojid_conf: str | None, workdir: str | None, form
     tasks = state.setdefault("tasks", {})
     for number in list(tasks):
         tasks[number] |= directory.task(int(number))
+    if containers and "worker_id" in state:
+        state["containers"] = _containers(state["worker_id"], config, kojid_conf)
     if form == "json":
         click.echo(json.dumps(state, indent=2))
     else:
         for line in _lines(state, time.time()):
             click.echo(line)
     return EXIT_OK if pid is not None and state.get("ready") else EXIT_INFRASTRUCTURE
+
+
+def _containers(worker_id: str, config: str | None, kojid_conf: str | None) -> list[dict[str, str]]:
+    """Name, state and task of every container with this worker's label."""
+    from engine.adapters.podman import PodmanConfig, PodmanManager
+    from engine.core.spec import LABEL_TASK_ID, LABEL_WORKER_ID
+    from engine.settings import load_settings
+
+    socket = load_settings(config, kojid_conf).worker.podman
+    with PodmanManager(PodmanConfig(worker_id=worker_id, socket=socket)) as manager:
+        found = manager.containers({LABEL_WORKER_ID: worker_id})
+    return [{"name": one.name, "state": one.state, "task": one.labels.get(LABEL_TASK_ID, "")} for one in found]
 
 
 def _lines(state: Mapping[str, Any], now: float) -> Iterator[str]:
@@ -79,6 +94,8 @@ def _lines(state: Mapping[str, Any], now: float) -> Iterator[str]:
     for number, task in state["tasks"].items():
         since = _seconds(now - task["since"]) if task.get("since") else "?"
         yield f"task      {number} {task.get('method', '')}, {since}, {task.get('phase', 'starting')}"
+    for one in state.get("containers", ()):
+        yield f"container {one['name']} {one['state']}, task {one['task']}"
     for failure in state["failures"][-5:]:
         yield f"failure   {_ago(now, failure['time'])}, task {failure['task']}: {failure['text']}"
 

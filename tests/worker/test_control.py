@@ -38,6 +38,8 @@ def test_status_says_what_it_does(hub: HubStandIn, worker: WorkerProcess) -> Non
     assert lines["state"] == "ready"
     assert lines["task"].startswith(f"{task} toy, ")
     assert lines["recipes"] == "toy"
+    containers = [line for line in ask(worker, "--containers").stdout.splitlines() if line.startswith("container")]
+    assert containers == [f"container {worker.containers()[0]} running, task {task}"]
     assert "STATUS=ready; 1 task" in worker.listen()
     assert worker.terminate() == 0
     result = ask(worker)
