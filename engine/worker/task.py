@@ -78,8 +78,11 @@ class RecipeTask(koji.tasks.BaseTaskHandler):  # type: ignore[misc]  # koji has 
         """May this host's architectures build for the tag (contract 4.0 "tag arches")? Others' tasks: yes."""
         if self.recipe.buildroot is None or self.recipe.facts.build_tag is None:
             return True
-        request = self._request({"id": self.id})
-        tag = hub_facts.asked_tag(self.session, self.recipe, request, self.context.settings)
+        try:
+            request = self._request({"id": self.id})
+            tag = hub_facts.asked_tag(self.session, self.recipe, request, self.context.settings)
+        except (koji.ParameterError, BadInput):
+            tag = None
         if tag is None or not tag.arches:
             return True  # it will fail with the right words
         wanted = {koji.canonArch(arch) for arch in tag.arches.split()}

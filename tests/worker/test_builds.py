@@ -6,8 +6,13 @@ import gzip
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from xmlrpc.client import Fault
 
@@ -18,7 +23,7 @@ import tomli_w
 from tests.hub import HubStandIn
 from tests.podmanhost import task_image
 from tests.worker.conftest import StartWorker
-from tests.worker.workshop import WorkerProcess, fault_of
+from tests.worker.workshop import WorkerProcess, fault_of, wait_for
 from tools import standin
 
 __all__ = ["task_image"]
@@ -60,6 +65,29 @@ def builder(make_worker: StartWorker, task_image: str) -> WorkerProcess:
     return make_worker(image=task_image, recipes=RECIPES, topurl="").start()
 
 
+@pytest.fixture
+def file_server(hub: HubStandIn) -> Iterator[str]:
+    """The hub's file tree at an address that containers reach: the host's own."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing; asks which address would be used
+        except OSError:
+            pytest.skip("this host has no network")
+        address = probe.getsockname()[0]
+    serve = partial(QuietFiles, directory=str(hub.topdir))
+    with ThreadingHTTPServer(("0.0.0.0", 0), serve) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://{address}:{server.server_address[1]}"
+        server.shutdown()
+
+
+class QuietFiles(SimpleHTTPRequestHandler):
+    """Files without a line on standard error for each."""
+
+    def log_message(self, *_arguments: object) -> None:
+        """Nothing."""
+
+
 def offer_build(hub: HubStandIn, repo: int, sample: str, *, keep_srpm: bool = True) -> int:
     """A task to build the source package of a sample, uploaded as the command line client does."""
     package = standin.srpm(sample)
@@ -87,6 +115,17 @@ def test_a_build(hub: HubStandIn, builder: WorkerProcess, world: int) -> None:
     builder.assert_nothing_left()
 
 
+def test_a_build_over_the_network(
+    hub: HubStandIn, make_worker: StartWorker, task_image: str, world: int, file_server: str
+) -> None:
+    worker = make_worker(image=task_image, recipes=RECIPES, topurl=file_server, topdir="/nonexistent").start()
+    task = offer_build(hub, world, "hz")
+    assert hub.wait_task(task, 200)["state_name"] == "CLOSED", _words(hub, task, worker)
+    assert f"repo.build = {file_server}/repos/" in (hub.task_dir(task) / "mock_config.log").read_text()
+    assert worker.terminate() == 0
+    worker.assert_nothing_left()
+
+
 def test_the_buildroot_is_tracked(hub: HubStandIn, builder: WorkerProcess, world: int) -> None:
     task = offer_build(hub, world, "hz", keep_srpm=False)
     assert hub.wait_task(task, 200)["state_name"] == "CLOSED", _words(hub, task, builder)
@@ -108,7 +147,8 @@ def test_the_buildroot_is_tracked(hub: HubStandIn, builder: WorkerProcess, world
     first = hub.calls("host.setBuildRootList")[0].args[1]
     assert {"bash", "make"} <= {package["name"] for package in first}
     assert all(package["id"] for package in first)
-    known = {row["id"]: row for row in map(json.loads, (hub.repo_dir(world) / "x86_64" / "rpmlist.jsonl").open())}
+    rpmlist = (hub.repo_dir(world) / "x86_64" / "rpmlist.jsonl").read_text()
+    known = {row["id"]: row for row in map(json.loads, rpmlist.splitlines())}
     assert all(known[package["id"]]["payloadhash"] == package["payloadhash"] for package in first)
 
 
@@ -127,6 +167,20 @@ def test_a_package_that_does_not_build(
     assert (hub.task_dir(task) / log).stat().st_size > 0
     assert hub.calls("host.setBuildRootState")[-1].args[1] == "EXPIRED"
     assert hub.session().getBuildroot(hub.session().listBuildroots(taskID=task)[0]["id"])["state"] == 3
+
+
+def test_a_build_with_wrong_arguments(hub: HubStandIn, builder: WorkerProcess) -> None:
+    task = hub.make_task("buildArch", [7, TAG, "x86_64", True, {"repo_id": 1}], arch="x86_64")
+    assert hub.wait_task(task, 60)["state_name"] == "FAILED"
+    code, text = fault_of(hub, task)
+    assert (code, "params.pkg: must be" in text) == (koji.ParameterError.faultCode, True)
+
+
+def test_a_tag_for_other_architectures_is_refused(hub: HubStandIn, builder: WorkerProcess) -> None:
+    hub.add_tag("other", "s390x")
+    task = hub.make_task("buildArch", ["x.src.rpm", "other", "noarch", True, {"repo_id": 1}])
+    call = wait_for(lambda: hub.calls("host.refuseTask"))[0]
+    assert (call.args[0], call.kwargs) == (task, {"soft": False, "msg": "failed host check"})
 
 
 def test_a_repo_that_cannot_be_built_from(hub: HubStandIn, builder: WorkerProcess, world: int) -> None:
