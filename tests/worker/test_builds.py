@@ -266,3 +266,36 @@ def test_a_task_is_shown_and_run_elsewhere(
     assert not hub.calls("login")
     wrong = engine("run", "--task", "999", "--hub", hub.url, "--results", tmp_path / "none", check=False)
     assert (wrong.returncode, wrong.stderr) == (3, f"{hub.url}: task 999: there is no such task\n")
+
+
+def test_kill_9_while_the_root_is_made(hub: HubStandIn, builder: WorkerProcess, world: int) -> None:
+    task = offer_build(hub, world, "hz")
+    wait_for(lambda: builder.containers() and hub.calls("host.newBuildRoot"), 60)
+    assert not (hub.task_dir(task) / "build.log").exists()
+    builder.kill()
+    wait_for(lambda: not builder.processes(), 5)
+    builder.start("--force-lock")
+    assert hub.wait_task(task, 200)["state_name"] == "CLOSED", _words(hub, task, builder)
+    states = {row["id"]: row["state"] for row in hub.session().listBuildroots(taskID=task)}
+    assert len(states) == 2
+    assert set(states.values()) == {koji.BR_STATES["EXPIRED"]}
+    assert builder.terminate() == 0
+    builder.assert_nothing_left()
+
+
+def test_cancel_while_the_root_is_made_and_while_building(
+    hub: HubStandIn, builder: WorkerProcess, world: int
+) -> None:
+    task = offer_build(hub, world, "hz")
+    wait_for(lambda: builder.containers() and hub.calls("host.newBuildRoot"), 60)
+    hub.cancel(task)
+    wait_for(lambda: not builder.containers() and not builder.workspaces(), 20)
+    long = offer_build(hub, world, "sleeper")
+    wait_for((hub.task_dir(long) / "build.log").exists, 120, _words(hub, long, builder))
+    hub.cancel(long)
+    wait_for(lambda: not builder.containers() and not builder.workspaces(), 20)
+    rows = hub.session().listBuildroots(hostID=hub.host("builder1").id)
+    wait_for(lambda: all(hub.session().getBuildroot(row["id"])["state"] == 3 for row in rows), 10)
+    assert {hub.task(number)["state_name"] for number in (task, long)} == {"CANCELED"}
+    assert builder.terminate() == 0
+    builder.assert_nothing_left()
