@@ -139,3 +139,27 @@ def test_what_an_image_would_change_behind_a_recipes_back_is_named(name: str, co
     assert [result.name for result in bad] == [name]
     assert bad[0].cure
     assert not [result for result in judge_config(ImageConfig(architecture="amd64"), "x86_64") if result.fatal]
+
+
+def test_render_takes_the_image_of_the_rules_and_of_the_tag() -> None:
+    from engine.core.facts import Facts, Settings, TagFacts, TaskRequest
+    from engine.core.loader import load_recipe
+    from engine.core.render import render
+
+    recipe = load_recipe('recipe = 1\nmethod = "toy"\n[[steps]]\nname = "a"\nargv = ["true"]\n', "toy.toml")
+
+    def image(**facts: object) -> str:
+        settings = Settings(
+            adjutant_task_image_default="r.example/default",
+            adjutant_images=(ImageRule(image="r.example/el9", tag="el9-*"),),
+            adjutant_images_allowed=("r.example/team/*",),
+        )
+        made = Facts(settings=settings, **facts)  # type: ignore[arg-type]
+        return render(recipe, TaskRequest(method="toy"), made).steps[0].container.image
+
+    assert image() == "r.example/default"
+    assert image(build_tag=TagFacts(name="el9-build")) == "r.example/el9"
+    assert image(build_tag=TagFacts(name="x", extra={"adjutant.image": "r.example/team/a:1"})) == "r.example/team/a:1"
+    assert image(build_tag=TagFacts(name="x", extra={"adjutant.image": "evil.example/a:1"})) == "r.example/default"
+    # What was said for this one task (engine run --image) is above all of them.
+    assert image(image="mine", build_tag=TagFacts(name="el9-build")) == "mine"
