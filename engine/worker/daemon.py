@@ -20,6 +20,7 @@ import koji
 import koji.tasks
 import koji.util
 
+from engine.adapters.leftover_services import remove_stale_services
 from engine.adapters.podman import PodmanConfig, PodmanManager
 from engine.core.errors import EXIT_INFRASTRUCTURE, EXIT_OK, BadInput, Problem
 from engine.worker.config import WorkerConfig
@@ -75,6 +76,7 @@ class Daemon:
             raise BadInput(self.recipes.problems or [Problem("settings", "worker.recipes", "no recipe was found")])
         self.state.take_lock()
         self.state.write(self._known())
+        remove_stale_services()  # of a daemon that was killed; each would linger for minutes
         try:
             with PodmanManager(self._podman_config()) as self._podman:
                 return self._serve()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.hub import HubStandIn
+from tests.hub import HubStandIn, Settings
 from tests.podmanhost import import_tiny, podman, podman_host
 from tests.worker.workshop import TOY, WorkerProcess
 
@@ -29,7 +29,9 @@ def toy_image(podman_host: None, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[HubStandIn]:
     """A hub with one builder of capacity 4."""
-    with HubStandIn(tmp_path / "koji") as standin:
+    # Refused softly, a task comes back soon: other tests' images come and go, and podman 4.3 stumbles over that.
+    settings = Settings(soft_refusal_timeout=3.0)
+    with HubStandIn(tmp_path / "koji", settings=settings) as standin:
         standin.add_host("builder1", arches="x86_64", capacity=4)
         yield standin
 

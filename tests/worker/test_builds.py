@@ -283,9 +283,7 @@ def test_kill_9_while_the_root_is_made(hub: HubStandIn, builder: WorkerProcess, 
     builder.assert_nothing_left()
 
 
-def test_cancel_while_the_root_is_made_and_while_building(
-    hub: HubStandIn, builder: WorkerProcess, world: int
-) -> None:
+def test_cancel_while_the_root_is_made_and_while_building(hub: HubStandIn, builder: WorkerProcess, world: int) -> None:
     task = offer_build(hub, world, "hz")
     wait_for(lambda: builder.containers() and hub.calls("host.newBuildRoot"), 60)
     hub.cancel(task)

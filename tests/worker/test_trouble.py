@@ -162,12 +162,14 @@ def test_containers_of_a_killed_worker_are_gone_before_its_tasks_are_freed(
     worker = make_worker().start()
     task = hub.make_task("toy", ["long", 600])
     running(worker, hub, task)
+    orphan = services_of(worker)[0]
     worker.kill()
     assert len(worker.containers()) == 1
     assert len(worker.workspaces()) == 1
     hub.add_host("builder2", arches="x86_64")  # so that the freed task need not come back here
     worker.start("--force-lock")
     freed = wait_for(lambda: hub.calls("host.freeTasks"))[0]
+    wait_for(lambda: not Path(f"/proc/{orphan}/cmdline").exists() or not os.path.exists(f"/proc/{orphan}/exe"), 10)
     removed = [line for line in worker.log.read_text().splitlines() if "left by a dead process" in line]
     assert freed.args == ([task],)
     assert len(removed) == 2  # the container and the directory, both in the log before the loop began
@@ -287,7 +289,7 @@ def test_a_second_daemon_of_the_same_user_is_refused(hub: HubStandIn, worker: Wo
 def test_podman_is_killed_while_a_step_runs(hub: HubStandIn, worker: WorkerProcess) -> None:
     task = hub.make_task("toy", ["through", 4])
     running(worker, hub, task)
-    services = [pid for pid in _children(worker.pid) if b"podman" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    services = services_of(worker)
     assert services
     for pid in services:
         os.kill(pid, signal.SIGKILL)
@@ -297,14 +299,16 @@ def test_podman_is_killed_while_a_step_runs(hub: HubStandIn, worker: WorkerProce
     worker.assert_nothing_left()
 
 
-def _children(pid: int) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def services_of(worker: WorkerProcess) -> list[int]:
+    """The private podman services that the worker started."""
+    children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+    return [int(pid) for pid in children if b"podman" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def test_check_ins_go_on_while_podman_hangs(hub: HubStandIn, worker: WorkerProcess) -> None:
     task = hub.make_task("toy", ["long", 600])
     running(worker, hub, task)
-    services = [pid for pid in _children(worker.pid) if b"podman" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    services = services_of(worker)
     assert services
     for pid in services:
         os.kill(pid, signal.SIGSTOP)
