@@ -7,6 +7,7 @@ import sys
 import dnf
 import dnf.exceptions
 import hawkey
+from files import write_json
 
 CACHE = "/cache"
 """Metadata and packages of the repositories; named after their content, so nothing in it goes stale."""
@@ -65,22 +66,6 @@ def kind_of(error):
     if isinstance(error, (dnf.exceptions.MarkingError, dnf.exceptions.CompsError)):
         return GROUP
     return PACKAGE
-
-
-def write_json(path, data):
-    """Write in one step: a reader finds all of it or nothing."""
-    write_text(path, json.dumps(data, separators=(",", ":"), sort_keys=True))
-
-
-def write_text(path, text):
-    """Write in one step. Where a package's own code may write too, a link it left must not be followed."""
-    arriving = path + ".arriving"
-    if os.path.lexists(arriving):
-        os.unlink(arriving)
-    descriptor = os.open(arriving, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.rename(arriving, path)
 
 
 def open_base(config, root):
