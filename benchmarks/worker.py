@@ -25,6 +25,10 @@ IDLE_SECONDS = 30
 CLOCK = TOY.replace('method = "toy"', 'method = "clock"').replace(
     'echo "said $1"', 'read up _ < /proc/uptime; echo "$up"'
 )
+MEGABYTES = 200
+BURST = TOY.replace('method = "toy"', 'method = "burst"').replace(
+    'echo "said $1"', f'busybox yes "a line of a build log of sixty-two characters" | busybox head -c {MEGABYTES}000000'
+)
 LIBRARY = "import koji, koji.daemon, koji.tasks, koji.plugin, koji.util, koji.rpmdiff, time; time.sleep(60)"
 
 
@@ -48,11 +52,13 @@ def _measure(hub: HubStandIn, place: Path, image: str) -> None:
     recipes.mkdir()
     (recipes / "toy.toml").write_text(TOY)
     (recipes / "clock.toml").write_text(CLOCK)
+    (recipes / "burst.toml").write_text(BURST)
     worker = WorkerProcess(hub, place / "b", image, user="builder1", recipes=recipes)
     try:
         worker.start()
         table("Worker")
         _times(hub)
+        _burst(hub)
         _memory(hub, worker)
         _idle(worker)
     finally:
@@ -83,6 +89,17 @@ def _times(hub: HubStandIn) -> None:
     row("an empty recipe task, FREE to cleared up", recipe)
     row("the library's `sleep 0`, the same way", plain)
     row("overhead of recipe, container, logs and upload", f"{(recipe.median - plain.median) * 1000:.0f} ms")
+
+
+def _burst(hub: HubStandIn) -> None:
+    """A log as fast as a step can write it: how long until all of it is on the hub, and the task closed."""
+    begun = time.monotonic()
+    task = hub.make_task("burst", ["x"])
+    assert hub.wait_task(task, 300)["state_name"] == "CLOSED"
+    taken = time.monotonic() - begun
+    size = (hub.task_dir(task) / "say.log").stat().st_size
+    assert size == MEGABYTES * 1_000_000, f"{size} bytes arrived"
+    row(f"a task whose log is {MEGABYTES} MB, complete on the hub when it closes", f"{taken:.1f} s")
 
 
 def _memory(hub: HubStandIn, worker: WorkerProcess) -> None:
