@@ -327,9 +327,7 @@ class Buildroot:
         kind="expression",
     )
     releasever: str = doc("dnf's `$releasever`, a template; empty: not set.", "", kind="template")
-    best: str | bool = doc(
-        "dnf's `best`, a boolean or a template giving one.", False, kind="template"
-    )
+    best: str | bool = doc("dnf's `best`, a boolean or a template giving one.", False, kind="template")
     module_hotfixes: str | bool = doc(
         "dnf's `module_hotfixes` of every repository, a boolean or a template giving one.", False, kind="template"
     )
