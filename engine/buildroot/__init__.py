@@ -23,7 +23,8 @@ Raises `InfrastructureError` (repo gone or half-written, corrupt package, disk f
 """
 
 from engine.buildroot.images import PodmanSnapshotImages, SnapshotImages
-from engine.buildroot.prepare import Prepared, SnapshotLimits, prepare
+from engine.buildroot.prepare import prepare
+from engine.buildroot.prepared import Prepared, SnapshotLimits
 from engine.buildroot.upkeep import upkeep
 
 __all__ = ["PodmanSnapshotImages", "Prepared", "SnapshotImages", "SnapshotLimits", "prepare", "upkeep"]

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import attrs
-from attrs import field, frozen
+from attrs import field
 
-from engine.buildroot.images import LABEL_KEY, LABEL_OWNER, SnapshotImages, image_name
+from engine.buildroot.images import SnapshotImages, image_name
 from engine.buildroot.make import MadeRoot, Maker
+from engine.buildroot.prepared import Prepared, SnapshotLimits, never, no_output, quiet
+from engine.buildroot.repeats import Repeats
 from engine.buildroot.repos import content_of
 from engine.buildroot.rooted import RootedManager
-from engine.buildroot.state import Job, Lock, State, foreign_record
+from engine.buildroot.shelf import Shelf
+from engine.buildroot.state import Job, Lock, State
 from engine.buildroot.tools import FINISH, ToolFailed, Tools, install_tools
 from engine.core.errors import ContainerError, InfrastructureError, Interrupted
 from engine.core.facts import BuildrootFacts, Facts, TaskRequest
@@ -29,87 +29,14 @@ from engine.core.roots import RootRequest, root_request
 from engine.core.snapshots import (
     BuildrootReport,
     Choice,
-    Package,
     Shape,
     Snapshot,
     choose,
     content_key,
-    difference,
     digest,
-    installed_log,
     packages_of,
     snapshot_of,
 )
-
-GB = 1024**3
-
-
-@frozen(kw_only=True)
-class SnapshotLimits:
-    """What snapshots may cost. `disk` bytes and `count` of all together, `chain` layers upon a full one.
-
-    `repeats_after`: the root after build requirements gets a snapshot of its own when the same source package is
-    built in the same root for the time after this many; 0 switches this second level off. `repeats` bounds them.
-    """
-
-    disk: int = 20 * GB
-    count: int = 60
-    chain: int = 20
-    repeats_after: int = 1
-    repeats: int = 20
-
-
-def never() -> bool:
-    return False
-
-
-def quiet(_text: str) -> None:
-    """Nobody is told."""
-
-
-def no_output(_data: bytes) -> None:
-    """Nobody reads it."""
-
-
-class Prepared:
-    """The root of one task. Use as a context manager around render and run; leaving it lets go of the snapshot."""
-
-    def __init__(self, facts: Facts, manager: ContainerManager, report: BuildrootReport | None = None) -> None:
-        self.facts, self.report = facts, report
-        self.manager: ContainerManager = manager
-        self._lease: Lock | None = None
-        self._made: MadeRoot | None = None
-        self._remember: Callable[[], None] = lambda: None
-        self._note: Callable[[str], None] = quiet
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def succeeded(self) -> None:
-        """The task is done and well: what it required is worth remembering."""
-        self._remember()
-
-    def close(self) -> None:
-        """Let go of the snapshot; wait until the one being stored is stored; remove a root nobody took."""
-        made, self._made = self._made, None
-        try:
-            taken = isinstance(self.manager, RootedManager) and self.manager.taken
-            if made is not None and made.anchor is not None and not taken:
-                self.manager.remove(made.anchor)
-            if made is not None and made.storing is not None:
-                if made.storing.thread.is_alive():
-                    self._note("storing the root's snapshot for the next task")
-                made.storing.wait()
-                if made.storing.trouble:
-                    self._note(f"the snapshot was not stored: {made.storing.trouble}")
-        finally:
-            if self._lease is not None:
-                self._lease.release()
 
 
 def prepare(
@@ -149,7 +76,7 @@ def prepare(
         report = attrs.evolve(
             report,
             resolve_seconds=round(work.resolve_seconds, 3),
-            make_seconds=round(work.make_seconds, 3),
+            make_seconds=round(work.make_seconds + report.make_seconds, 3),
             waited=round(work.waited, 3),
             seconds=round(time.monotonic() - clock, 3),
         )
@@ -173,6 +100,7 @@ class _Preparation:
     cancelled: Cancelled
     give_away: bool
     state: State = field(init=False)
+    shelf: Shelf = field(init=False)
     image: str = field(init=False)
     tools: Tools = field(init=False)
     job: Job | None = field(init=False, default=None)
@@ -184,6 +112,7 @@ class _Preparation:
 
     def __attrs_post_init__(self) -> None:
         self.state = State(self.facts.settings.workdir)
+        self.shelf = Shelf(state=self.state, images=self.images)
         self.image = self.facts.image or self.facts.settings.adjutant_task_image_default
 
     def run(self) -> Prepared:
@@ -208,8 +137,23 @@ class _Preparation:
         wanted, resolved = self._wanted(memo)
         base, lease, made, choice = self._acquire(wanted, resolved=resolved)
         prepared = self._prepared(base, choice, made, lease, resolved=resolved)
-        self._second_level(prepared, base)
+        try:
+            Repeats(
+                shelf=self.shelf,
+                maker=self._maker(),
+                facts=self.facts,
+                task=self.task,
+                asked=self.asked,
+                limits=self.limits,
+                note=self.note,
+            ).apply(prepared, base)
+        except BaseException:
+            prepared.close()
+            raise
         return prepared
+
+    def _maker(self) -> Maker:
+        return Maker(state=self.state, images=self.images, manager=self.manager, tools=self.tools, note=self.note)
 
     def close(self) -> None:
         """The job is over, unless a snapshot is still being stored from its directory."""
@@ -236,7 +180,7 @@ class _Preparation:
         if snapshot is not None:
             return snapshot, False
         # One at a time: they write to the same metadata, and the next one finds out what this one did.
-        with self.state.lock(f"cache-{self.tools.cache.name}", cancelled=self.cancelled) or _nothing():
+        with self.state.lock(f"cache-{self.tools.cache.name}", cancelled=self.cancelled) or contextlib.nullcontext():
             return self._known(memo) or self._resolved(memo), True
 
     def _known(self, memo: str) -> Snapshot | None:
@@ -268,21 +212,21 @@ class _Preparation:
     def _acquire(self, wanted: Snapshot, *, resolved: bool) -> tuple[Snapshot, Lock | None, MadeRoot | None, Choice]:
         """The snapshot, with a lock that keeps it; or the root just made, while its snapshot is being stored."""
         begin = time.monotonic()
-        if self._there(wanted.key) is None:
-            self._adopt(wanted.key)
+        if self.shelf.find(wanted.key) is None:
+            self.shelf.adopt(wanted.key)
         while True:
             if (lease := self.state.try_lock(wanted.key, shared=True)) is not None:
-                if (found := self._there(wanted.key)) is not None:
+                if (found := self.shelf.find(wanted.key)) is not None:
                     self.waited = time.monotonic() - begin
                     self.state.touch(wanted.key)
                     return found, lease, None, self._hit(wanted, resolved=resolved)
                 lease.release()
             lock = self.state.lock(
-                wanted.key, cancelled=self.cancelled, ready=lambda: self._there(wanted.key) is not None
+                wanted.key, cancelled=self.cancelled, ready=lambda: self.shelf.find(wanted.key) is not None
             )
             if lock is None:
                 continue
-            if self._there(wanted.key) is not None:  # made while we waited
+            if self.shelf.find(wanted.key) is not None:  # made while we waited
                 lock.release()
                 continue
             self.waited = time.monotonic() - begin
@@ -301,37 +245,15 @@ class _Preparation:
                 self.job, self.storing = self.state.open_job(), False
                 self.tools = attrs.evolve(self.tools, job=self.job)
             lease = self.state.lock(wanted.key, cancelled=self.cancelled, shared=True)
-            if self._there(wanted.key) is not None:
+            if self.shelf.find(wanted.key) is not None:
                 return made.snapshot, lease, made, choice
             if lease is not None:
                 lease.release()
-
-    def _adopt(self, key: str) -> None:
-        """Take up what another work directory of this user made in the same storage, with its record.
-
-        It stays the other's: only that one removes it.
-        """
-        info = self.images.find(image_name(key))
-        owner = info.labels.get(LABEL_OWNER, "") if info is not None else ""
-        if not owner or owner == str(self.state.path):
-            return
-        found = foreign_record(owner, key)
-        if found is not None and found[0].key == key:
-            self.state.write("installed", key, found[1])
-            self.state.record(attrs.evolve(found[0], own=0))
 
     def _hit(self, wanted: Snapshot, *, resolved: bool) -> Choice:
         how = f"the same {len(wanted.packages)} packages" if resolved else "the repo is known"
         after = f", made by another task in {self.waited:.1f} s" if self.waited > 1 else ""
         return Choice(decision="hit", key=wanted.key, reason=f"hit: {how}{after}")
-
-    def _there(self, key: str) -> Snapshot | None:
-        """The snapshot when record and image agree: a name alone proves nothing."""
-        snapshot = self.state.snapshot(key)
-        if snapshot is None:
-            return None
-        info = self.images.find(image_name(key))
-        return snapshot if info is not None and info.labels.get(LABEL_KEY) == key else None
 
     def _make(self, wanted: Snapshot, lock: Lock) -> tuple[MadeRoot, Choice]:
         """Make it under its lock: as an increment where that is near, else from nothing."""
@@ -345,7 +267,7 @@ class _Preparation:
             max_chain=self.limits.chain,
             exists=False,
         )
-        maker = Maker(state=self.state, images=self.images, manager=self.manager, tools=self.tools, note=self.note)
+        maker = self._maker()
         self.note(f"buildroot: {choice.reason}")
         try:
             made = self._increment(maker, wanted, choice) if choice.parent is not None else None
@@ -362,8 +284,8 @@ class _Preparation:
         parent = choice.parent
         if parent is None:
             return None
-        with self.state.try_lock(parent.key, shared=True) or _nothing() as held:
-            if held is None or self._there(parent.key) is None:
+        with self.state.try_lock(parent.key, shared=True) or contextlib.nullcontext() as held:
+            if held is None or self.shelf.find(parent.key) is None:
                 self.note(f"the snapshot {parent.key[:12]} is gone; making the root from nothing")
                 return None
             try:
@@ -408,122 +330,5 @@ class _Preparation:
         )
         rooted = RootedManager(self.manager, image, made.anchor if made else None)
         prepared = Prepared(facts, rooted, report)
-        prepared._lease, prepared._note = lease, self.note
-        prepared._made = made
+        prepared.lease, prepared.made, prepared.note = lease, made, self.note
         return prepared
-
-    def _second_level(self, prepared: Prepared, base: Snapshot) -> None:
-        """Use or make the root that holds the build requirements as well, for a source package built before."""
-        source = self.asked.source
-        if not self.limits.repeats_after or source is None or prepared.report is None or not Path(source).is_file():
-            return
-        macros = [[value.name, value.value] for value in (*self.facts.macros, *self.facts.env)]
-        name = digest([base.key, _sha256(source), macros, self.asked.config()["best"], self.task.params.get("arch")])
-        rooted = prepared.manager
-        known = self.state.read("repeats", name)
-
-        def remember() -> None:
-            record = rooted.requirements if isinstance(rooted, RootedManager) else None
-            if record is not None and prepared.report is not None and not prepared.report.cached_requirements:
-                times = int((known or {}).get("times", 0)) + 1
-                self.state.write("repeats", name, {**record, "times": times})
-
-        prepared._remember = remember
-        if known is None or int(known.get("times", 0)) < self.limits.repeats_after or prepared._lease is None:
-            self.state.count("requirements_miss")
-            return
-        wanted = _with(base, known)
-        if wanted is None:
-            return
-        lease = prepared._lease
-        if self._take_level(prepared, base, wanted, tuple(map(str, known.get("requires", ())))):
-            lease.release()
-
-    def _take_level(self, prepared: Prepared, base: Snapshot, wanted: Snapshot, requires: tuple[str, ...]) -> bool:
-        """Move the task to the root with its requirements; False when that root cannot be had just now."""
-        lease = self.state.try_lock(wanted.key, shared=True)
-        if lease is None or self._there(wanted.key) is None:
-            if lease is not None:
-                lease.release()
-            lock = self.state.try_lock(wanted.key)
-            if lock is None:
-                return False
-            self._adopt(wanted.key)
-            with lock:
-                if self._there(wanted.key) is None and not self._make_level(wanted, base):
-                    return False
-            lease = self.state.try_lock(wanted.key, shared=True)
-            if lease is None or self._there(wanted.key) is None:
-                return False
-            self.state.count("requirements_made")
-        else:
-            self.state.count("requirements_hit")
-        self.state.touch(wanted.key)
-        image = image_name(wanted.key)
-        facts = prepared.facts
-        if facts.buildroot is None or prepared.report is None:
-            return False
-        root = attrs.evolve(facts.buildroot, image=image, key=wanted.key, requirements=True, requires=requires)
-        prepared.facts = attrs.evolve(facts, buildroot=root)
-        prepared.manager = RootedManager(self.manager, image, lists=self._lists(base, wanted))
-        prepared.report = attrs.evolve(
-            prepared.report,
-            image=image,
-            key=wanted.key,
-            packages=len(wanted.packages),
-            cached_requirements=True,
-            reason=prepared.report.reason + "; build requirements there already",
-        )
-        prepared._lease = lease
-        return True
-
-    def _lists(self, base: Snapshot, wanted: Snapshot) -> dict[str, str]:
-        """What the installing step would have said, from the rpmdbs of the two snapshots."""
-        before, after = (self.state.read("installed", item.key) or {} for item in (base, wanted))
-        packages = after.get("packages", [])
-        return {
-            "installed_before.json": json.dumps(before.get("packages", [])),
-            "installed_after.json": json.dumps(packages),
-            "installed_pkgs.log": installed_log(packages),
-        }
-
-    def _make_level(self, wanted: Snapshot, base: Snapshot) -> bool:
-        begin = time.monotonic()
-        change = difference(base.packages, wanted.packages)
-        choice = Choice(decision="increment", key=wanted.key, reason="", parent=base, difference=change)
-        maker = Maker(state=self.state, images=self.images, manager=self.manager, tools=self.tools, note=self.note)
-        try:
-            maker.increment(wanted, base, choice)
-        except (ToolFailed, ContainerError) as error:
-            self.note(f"no root with build requirements: {error}")
-            return False
-        finally:
-            self.make_seconds += time.monotonic() - begin
-        return True
-
-
-def _with(base: Snapshot, known: Mapping[str, Any]) -> Snapshot | None:
-    """The set of `base` with what was added to it once."""
-    try:
-        added = packages_of(known["added"])
-    except (KeyError, TypeError, ValueError):
-        return None
-    replaced = {(package.name, package.arch) for package in added}
-    kept = [package for package in base.packages if (package.name, package.arch) not in replaced]
-    packages = tuple(sorted([*kept, *added]))
-    key = content_key(packages, base.shape)
-    if key == base.key:
-        return attrs.evolve(base)
-    return Snapshot(key=key, shape=base.shape, packages=packages, level=2, label=f"{base.label} + requirements")
-
-
-def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-class _nothing:  # noqa: N801 - stands where a lock could not be had
-    def __enter__(self) -> Package | None:
-        return None
-
-    def __exit__(self, *_exception: object) -> None: ...

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from attrs import frozen
 
 from engine.buildroot.images import EMPTY, LABEL_KEY, LABEL_OWNER, SnapshotImages, image_name
-from engine.buildroot.prepare import SnapshotLimits
+from engine.buildroot.prepared import SnapshotLimits
 from engine.buildroot.state import State
 from engine.buildroot.tools import LABEL_JOB, LABEL_JOB_STATE
 from engine.core.facts import Settings

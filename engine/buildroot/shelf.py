@@ -1,0 +1,40 @@
+"""The snapshots that are there: record and image must agree."""
+
+from __future__ import annotations
+
+import attrs
+from attrs import frozen
+
+from engine.buildroot.images import LABEL_KEY, LABEL_OWNER, SnapshotImages, image_name
+from engine.buildroot.state import State, foreign_record
+from engine.core.snapshots import Snapshot
+
+
+@frozen(kw_only=True)
+class Shelf:
+    """Snapshots of one state directory in one storage."""
+
+    state: State
+    images: SnapshotImages
+
+    def find(self, key: str) -> Snapshot | None:
+        """The snapshot when record and image agree: a name alone proves nothing."""
+        snapshot = self.state.snapshot(key)
+        if snapshot is None:
+            return None
+        info = self.images.find(image_name(key))
+        return snapshot if info is not None and info.labels.get(LABEL_KEY) == key else None
+
+    def adopt(self, key: str) -> None:
+        """Take up what another work directory of this user made in the same storage, with its record.
+
+        It stays the other's: only that one removes it.
+        """
+        info = self.images.find(image_name(key))
+        owner = info.labels.get(LABEL_OWNER, "") if info is not None else ""
+        if not owner or owner == str(self.state.path):
+            return
+        found = foreign_record(owner, key)
+        if found is not None and found[0].key == key:
+            self.state.write("installed", key, found[1])
+            self.state.record(attrs.evolve(found[0], own=0))
