@@ -38,6 +38,7 @@ def test_status_says_what_it_does(hub: HubStandIn, worker: WorkerProcess) -> Non
     assert lines["state"] == "ready"
     assert lines["task"].startswith(f"{task} toy, ")
     assert lines["recipes"] == "toy"
+    wait_for((hub.task_dir(task) / "say.log").exists)
     containers = [line for line in ask(worker, "--containers").stdout.splitlines() if line.startswith("container")]
     assert containers == [f"container {worker.containers()[0]} running, task {task}"]
     assert "STATUS=ready; 1 task" in worker.listen()
@@ -75,7 +76,7 @@ def test_sighup_reads_recipes_again_and_keeps_a_working_one(
     wait_for(lambda: hub.calls("host.updateHost"))
     worker.signal(signal.SIGHUP)
     wait_for(lambda: "other" in str(hub.calls("host.updateHost")[-1].kwargs["data"]["methods"]))
-    assert "unknown key 'weigth'" in str(shown(worker)["problems"])
+    wait_for(lambda: "unknown key 'weigth'" in str(shown(worker)["problems"]))
     assert "the one read before stays in use" in worker.log.read_text()
     tasks = [hub.make_task(method, ["x"]) for method in ("toy", "other")]
     assert [hub.wait_task(task)["state_name"] for task in tasks] == ["CLOSED", "CLOSED"]
@@ -83,7 +84,7 @@ def test_sighup_reads_recipes_again_and_keeps_a_working_one(
     (toy_recipes / "toy.toml").write_text(toy)
     worker.signal(signal.SIGHUP)
     wait_for(lambda: "other" not in str(hub.calls("host.updateHost")[-1].kwargs.get("data")))
-    assert shown(worker)["problems"] == []
+    wait_for(lambda: shown(worker)["problems"] == [])
 
 
 def test_sigusr1_finishes_and_starts_anew(hub: HubStandIn, worker: WorkerProcess) -> None:
