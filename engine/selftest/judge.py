@@ -16,14 +16,17 @@ def judge(step: str, output: str, ended: str, *, limits_bind: bool = True) -> li
     False says that this host is known not to bind them: then it is a warning.
     """
     results: list[CheckResult] = []
-    complete = False
+    complete, lines = False, 0
     for line in output.splitlines():
         words = line.split(" ", 3)
         if len(words) < 3 or words[0] != "probe":
             continue
         name, verdict, detail = words[1], words[2], words[3] if len(words) > 3 else ""
         if name == "end":
-            complete = detail == str(len(results))
+            complete = detail == str(lines)
+            continue
+        lines += 1
+        if verdict == "none":
             continue
         key = f"selftest.{step}.{name}"
         if verdict == "held":

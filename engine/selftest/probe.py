@@ -2,9 +2,9 @@
 
     python3 -I probe.py EXPECT.json STEP
 
-A line is ``probe NAME held|broke|noted|unsure DETAIL``. Standard library only; each try is a child with a deadline,
-so that one that hangs or dies cannot hide the others. Nothing here harms a host even where it succeeds. One file,
-for it is copied into the container.
+A line is ``probe NAME held|broke|noted|unsure|none DETAIL``. Standard library only; each try is a child with a
+deadline, so that one that hangs or dies cannot hide the others. Nothing here harms a host even where it succeeds. One
+file, for it is copied into the container.
 """
 
 import ctypes
@@ -45,6 +45,10 @@ class Broke(Exception):
 
 class Noted(Exception):
     """No way out, but an operator should know; the text says what."""
+
+
+class NotHere(Exception):
+    """There is nothing to try in this kind of step."""
 
 
 class Unsure(Exception):
@@ -139,7 +143,7 @@ def seccomp(expect: Expect) -> str:
 @probe
 def become_root(expect: Expect) -> str:
     if expect["uid"] == 0:
-        return "is the container's root already"
+        raise NotHere
     said = [refused("setuid(0)", os.setuid, 0), refused("setgroups", os.setgroups, [0])]
     return "; ".join(said)
 
@@ -162,7 +166,9 @@ def setuid_file(expect: Expect) -> str:
         if int(uid) != expect["uid"] or int(capabilities, 16):
             raise Broke(f"{path} ran as uid {uid} with capabilities {capabilities}")
         said.append(f"{os.path.basename(path)} ran as {uid}")
-    return "; ".join(said) or "nothing to run"
+    if not said:
+        raise NotHere
+    return "; ".join(said)
 
 
 @probe
@@ -176,7 +182,7 @@ def make_privileged_files(expect: Expect) -> str:
         if mode == 0o755:
             everything = b"\x01\x00\x00\x02" + b"\xff" * 16  # version 2, effective
             os.setxattr(path, "security.capability", everything)
-    return "made" if expect.get("make_privileged") else "not this step's"
+    raise NotHere
 
 
 # --- namespaces and processes
@@ -315,7 +321,7 @@ def host_files(expect: Expect) -> str:
 def link_out_of_the_workspace(expect: Expect) -> str:
     folder = expect.get("writable")
     if not folder:
-        return "nothing is writable"
+        raise NotHere
     link = os.path.join(folder, f"link-{os.getpid()}")
     for bait in expect["baits"]:
         os.symlink(bait, link)
@@ -343,7 +349,7 @@ def write_read_only(expect: Expect) -> str:
 @probe
 def write_system(expect: Expect) -> str:
     if expect["uid"] == 0:
-        return "root of its own root file system"
+        raise NotHere
     for path in ("/etc/passwd", "/usr/bin/env", "/bin/sh"):
         if os.path.exists(path):
             refused(f"writing {path}", open, path, "r+")
@@ -586,7 +592,7 @@ def raw_socket(expect: Expect) -> str:
 @probe
 def interfaces(expect: Expect) -> str:
     if expect["network"]:
-        return "network is allowed"
+        raise NotHere
     names = [name for _index, name in socket.if_nameindex()]
     more = []
     for name in names:
@@ -604,7 +610,7 @@ def interfaces(expect: Expect) -> str:
 @probe
 def reach_host(expect: Expect) -> str:
     if expect["network"]:
-        return "network is allowed"
+        raise NotHere
     for address in expect["addresses"]:
         refused(f"connecting to {address[0]}", lambda address=address: socket.create_connection(address, timeout=3))
     return f"{len(expect['addresses'])} addresses of the host refused"
@@ -623,7 +629,7 @@ def abstract_socket(expect: Expect) -> str:
 def limit_pids(expect: Expect) -> str:
     most = expect.get("pids")
     if not most:
-        return "not this step's"
+        raise NotHere
     children: list[int] = []
     try:
         while len(children) <= most:
@@ -646,7 +652,7 @@ def limit_pids(expect: Expect) -> str:
 def limit_memory(expect: Expect) -> str:
     most = expect.get("memory")
     if not most:
-        return "not this step's"
+        raise NotHere
     child = os.fork()
     if child == 0:
         try:
@@ -674,6 +680,8 @@ def attempt(function: Try, expect: Expect) -> tuple[str, str]:
             answer = ("broke", str(error))
         except Noted as error:
             answer = ("noted", str(error))
+        except NotHere:
+            answer = ("none", "")
         except Unsure as error:
             answer = ("unsure", str(error))
         except BaseException as error:
