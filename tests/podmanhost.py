@@ -24,10 +24,13 @@ _BUSYBOX = ("/bin/busybox", "/usr/bin/busybox", "/bin/busybox.static")
 
 
 def podman(*words: str | Path, env: dict[str, str] | None = None, check: bool = True) -> str:
-    """Standard output of a podman command."""
-    done = subprocess.run(
-        ["podman", *map(str, words)], capture_output=True, text=True, check=False, env={**os.environ, **(env or {})}
-    )
+    """Standard output of a podman command; a list that failed as another session removed an image is asked again."""
+    for _attempt in range(5):
+        done = subprocess.run(
+            ["podman", *map(str, words)], capture_output=True, text=True, check=False, env={**os.environ, **(env or {})}
+        )
+        if "retrieving label for image" not in done.stderr:
+            break
     if check and done.returncode:
         raise AssertionError(f"podman {' '.join(map(str, words))}: {done.stderr}")
     return done.stdout

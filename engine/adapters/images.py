@@ -22,6 +22,7 @@ from engine.core.images import IMAGE_LABEL
 from engine.core.registry import judge_transfer
 
 ENVIRONMENT = "ADJUTANT_IMAGES"
+_RACES, _VANISHED = 4, "retrieving label for image"
 OPERATOR = Path("/etc/koji-adjutant/images")
 
 
@@ -89,9 +90,15 @@ class PodmanImages:
 
     def images(self, label: str = f"{IMAGE_LABEL}=task") -> list[StoredImage]:
         """Every image with `label`, newest first."""
-        text = self._checked(
-            ["images", "--no-trunc", "--format", "json", "--filter", f"label={label}"], "list", "images"
-        )
+        words = ["images", "--no-trunc", "--format", "json", "--filter", f"label={label}"]
+        done = self._run(words)
+        for _again in range(_RACES):  # an image that goes while podman lists fails the whole list
+            if not done.code or _VANISHED not in done.err:
+                break
+            done = self._run(words)
+        if done.code:
+            raise ContainerError("list", "images", _reason(done))
+        text = done.out
         found = {image["Id"]: image for image in json.loads(text or "[]")}
         return sorted((_stored(image) for image in found.values()), key=lambda image: image.created, reverse=True)
 

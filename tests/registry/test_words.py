@@ -11,6 +11,8 @@ SAID = [
     ("down", True, "Get https://r.example/v2/: dial tcp: lookup r.example: no such host"),
     ("down", True, "received unexpected HTTP status: 503 Service Unavailable"),
     ("down", True, "net/http: TLS handshake timeout"),
+    ("down", True, 'pinging container registry r: Get "http://r/v2/": http: server closed idle connection'),
+    ("down", True, "Patch https://r/v2/: write tcp: broken pipe"),
     ("down", True, "toomanyrequests: Too Many Requests (HAP429)."),
     ("login", False, "reading manifest 1 in r.example/a: unauthorized: authentication required"),
     ("login", False, "logging into r: invalid username/password"),
