@@ -131,8 +131,9 @@ def _probes(rendering: Rendering) -> dict[str, Any]:
     """The answers among the facts; one that is needed and missing is a problem of the request."""
     answers: dict[str, Any] = {}
     for index, probe in enumerate(rendering.recipe.probes):
-        answer = rendering.facts.probes.get(probe.name)
-        if answer is None and rendering.holds(f"probes[{index}]", probe.when):
+        asked = rendering.holds(f"probes[{index}]", probe.when)
+        answer = rendering.facts.probes.get(probe.name) if asked else None
+        if answer is None and asked:
             cure = "give exists and size"
             rendering.problems.append(Problem("request", f"facts.probes.{probe.name}", "a value is missing", cure))
         answers[probe.name] = attrs.asdict(answer or ProbeAnswer())
