@@ -51,7 +51,7 @@ class Pulling:
             made.close()
         for name in podman("images", "--format", "{{.Repository}}:{{.Tag}}").split():
             if name.startswith("127.0.0.1:"):
-                podman("rmi", "--force", name)
+                podman("rmi", "--force", name, check=False)
 
 
 @pytest.fixture
@@ -60,8 +60,10 @@ def pulling(tmp_path: Path, tiny_image: str) -> Iterator[Pulling]:
     registry.start()
     made = Pulling(tmp_path, tiny_image, registry, registry.address)
     yield made
-    made.close()
-    registry.stop()
+    try:
+        made.close()
+    finally:
+        registry.stop()
 
 
 @pytest.fixture(autouse=True)
@@ -263,8 +265,10 @@ def guarded(tmp_path: Path, tiny_image: str) -> Iterator[Pulling]:
         PATH=f"{tools}:{os.environ['PATH']}",
     )
     yield made
-    made.close()
-    registry.stop()
+    try:
+        made.close()
+    finally:
+        registry.stop()
 
 
 def write_auth(pulling: Pulling, data: object) -> None:
@@ -326,8 +330,10 @@ def test_tls(tmp_path: Path, tiny_image: str) -> None:
         (certs / "ca.crt").unlink(missing_ok=True)
         if certs.is_dir():
             certs.rmdir()
-        pulling.close()
-        registry.stop()
+        try:
+            pulling.close()
+        finally:
+            registry.stop()
 
 
 def test_plain_http_without_leave(pulling: Pulling) -> None:
