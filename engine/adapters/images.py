@@ -116,10 +116,6 @@ class PodmanImages:
         """Give `image` another name, taking it from another image if need be."""
         self._checked(["tag", image, name], "tag", image)
 
-    def untag(self, image: str, name: str) -> None:
-        """Take a name from an image; with its last name the image stays, unnamed."""
-        self._checked(["untag", image, name], "untag", name)
-
     def remove(self, image: str) -> None:
         """Remove a name, and the image with its last one. An image in use is an error, it is never forced."""
         self._checked(["rmi", image], "remove", image, "remove the containers that use it first: engine gc")

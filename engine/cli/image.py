@@ -95,7 +95,7 @@ def build(
         for tag in names:
             store.tag(candidate, tag)
     finally:
-        store.untag(candidate, candidate)
+        store.remove(candidate)  # the name; the image too, if it got no other
     for tag in names:
         click.echo(tag)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.podmanhost import podman
 
 pytestmark = pytest.mark.podman
 REPOSITORY = "localhost/adjutant-test-image"
+MARK = f"io.koji.adjutant.test.pid={os.getpid()}"
 
 
 def engine(*words: str, code: int = 0) -> Result:
@@ -45,7 +47,7 @@ def no_image_is_left(podman_host: None) -> object:
 def build(recipes: Path, base: str, *words: str) -> list[str]:
     done = engine(
         "build", "small", "--images", str(recipes), "--repository", REPOSITORY, "--base", base, "--no-pull",
-        "--network=none", "--no-cache", *words,
+        "--network=none", "--no-cache", "--label", MARK, *words,
     )  # fmt: skip
     return done.stdout.split()
 
@@ -88,6 +90,8 @@ def test_an_image_that_fails_its_check_is_not_tagged(recipes: Path, tiny_image: 
         build(recipes, tiny_image)
     assert len(caught.value.problems) > 10
     assert podman("images", "--quiet", REPOSITORY) == ""
+    unnamed = podman("images", "--quiet", "--filter", "dangling=true", "--filter", f"label={MARK}").split()
+    assert unnamed == []
 
 
 def test_a_build_that_fails_leaves_no_name(recipes: Path, tiny_image: str) -> None:
