@@ -16,7 +16,7 @@ from engine.adapters.podman import PodmanConfig, PodmanManager
 from engine.core.manager import ContainerTimeouts
 from tools import standin
 
-TINY = "localhost/adjutant-test-tiny:1"
+TINY = f"localhost/adjutant-test-tiny:{os.getpid()}"  # two sessions at once shall not remove each other's
 TEST_LABEL = "io.koji.adjutant.test=host"
 
 _APPLETS = ("sh", "cat", "ls", "id", "sleep", "find", "rm", "test", "printf", "touch", "mkdir", "true", "false")
