@@ -25,6 +25,7 @@ from engine.core.errors import ContainerError, InfrastructureError, Interrupted
 from engine.core.facts import BuildrootFacts, Facts, TaskRequest
 from engine.core.manager import Cancelled, ContainerManager
 from engine.core.recipe import Recipe
+from engine.core.render import image_of
 from engine.core.roots import RootRequest, root_request
 from engine.core.snapshots import (
     BuildrootReport,
@@ -113,7 +114,7 @@ class _Preparation:
     def __attrs_post_init__(self) -> None:
         self.state = State(self.facts.settings.workdir)
         self.shelf = Shelf(state=self.state, images=self.images)
-        self.image = self.facts.image or self.facts.settings.adjutant_task_image_default
+        self.image = image_of(self.task, self.facts)
 
     def run(self) -> Prepared:
         contents = [content_of(repo) for repo in self.asked.repos]

@@ -162,7 +162,7 @@ def _variables(request: TaskRequest, params: Mapping[str, Any], facts: Facts, wo
         "task": {"id": request.task_id, **task},
         "settings": attrs.asdict(facts.settings),
         "host": known(facts.host),
-        "image": facts.image or _image(request, facts),
+        "image": image_of(request, facts),
         "workspace": known(workspace),
         "repo": known(facts.repo),
         "old_repo": known(facts.old_repo),
@@ -174,8 +174,10 @@ def _variables(request: TaskRequest, params: Mapping[str, Any], facts: Facts, wo
     }
 
 
-def _image(request: TaskRequest, facts: Facts) -> str:
-    """The operator's image for this task (`engine.core.images.choose_image`)."""
+def image_of(request: TaskRequest, facts: Facts) -> str:
+    """The image for this task: the one given, else the operator's choice (`engine.core.images.choose_image`)."""
+    if facts.image:
+        return facts.image
     tag, repo, settings = facts.build_tag, facts.repo, facts.settings
     return choose_image(
         method=request.method,
