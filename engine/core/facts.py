@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import fields, frozen
 
 from engine.core.images import ImageRule
 from engine.core.manager import ContainerTimeouts, PullPolicy
@@ -192,21 +192,12 @@ class Facts:
 
 
 @frozen(kw_only=True)
-class RenderRequest:
+class RenderRequest(TaskRequest):
     """A request file of `engine render --request`: the task and everything the render may know from outside."""
 
-    method: str = doc("Koji method.")
-    params: Mapping[str, Any] = doc("Parameters by name.", factory=dict)
-    task_id: int = doc("Task id; 0 without a hub.", 0)
-    arch: str = doc("The task's architecture.", "noarch")
-    channel: str = doc("Channel's name.", "default")
-    owner: str = doc("User name of the task's owner.", "")
-    parent: int | None = doc("Id of the parent task.", None)
-    label: str | None = doc("Label within the parent.", None)
     facts: Facts = doc("What is known from outside.", factory=Facts)
 
     @property
     def task(self) -> TaskRequest:
         """The task alone."""
-        values = {name: getattr(self, name) for name in self.__annotations__ if name != "facts"}
-        return TaskRequest(**values)
+        return TaskRequest(**{field.name: getattr(self, field.name) for field in fields(TaskRequest)})
