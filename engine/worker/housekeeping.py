@@ -20,6 +20,7 @@ from engine.core.spec import (
     ResourceLimits,
 )
 from engine.gc import collect
+from engine.runner.leftovers import remove_task
 from engine.selftest.ready import require_ready
 from engine.worker.options import HubOptions
 
@@ -106,4 +107,5 @@ class Housekeeping:
             directory = workdir.open(number)
             if directory is not None:
                 logger.warning("removing %s, left by a dead process", directory.path)
-                directory.remove()
+                # Rootless, what its containers wrote is of other users: only a container can remove it.
+                remove_task(directory, self.settings.worker_id, manager)

@@ -31,6 +31,7 @@ from engine.core.facts import Facts, Settings, TaskRequest
 from engine.core.outcome import TaskOutcome
 from engine.core.recipe import Recipe
 from engine.runner import run_task
+from engine.runner.leftovers import remove_task
 from engine.worker.buildroot import PackageFiles, TrackedBuildroot
 from engine.worker.delivery import HubDelivery
 from engine.worker.logs import LogUploader, NotOurs
@@ -158,7 +159,7 @@ class RecipeTask(koji.tasks.BaseTaskHandler):  # type: ignore[misc]  # koji has 
         workdir = Workdir(context.settings.workdir)
         leftover = workdir.open(self.id)
         if leftover is not None:  # of an earlier run of this task, whose process is dead: its lock was free
-            leftover.remove()
+            remove_task(leftover, context.settings.worker_id, context.manager())
         logs = LogUploader(self.session, self.id, timestamps=context.hub.log_timestamps, lost=self.stop.request)
         workspace = workdir.claim(self.id)
         delivery = HubDelivery(self, logs, buildroot, gathered, workspace)
