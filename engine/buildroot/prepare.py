@@ -56,15 +56,14 @@ def prepare(
     """The root that the recipe asks for, there and verified; see `engine.buildroot`.
 
     `note` gets sentences, `output` what the tools print. With `give_away` a root made from nothing is given to the
-    task before its snapshot is stored.
+    task before its snapshot is stored. `limits` are the settings' unless given.
     """
     asked = root_request(recipe, request, facts)
     if asked is None:
         return Prepared(facts, manager)
     clock = time.monotonic()
-    work = _Preparation(
-        recipe, request, facts, manager, images, asked, limits or SnapshotLimits(), note, output, cancelled, give_away
-    )
+    limits = limits or SnapshotLimits.of(facts.settings.buildroots)
+    work = _Preparation(recipe, request, facts, manager, images, asked, limits, note, output, cancelled, give_away)
     try:
         prepared = work.run()
     except ToolFailed as error:

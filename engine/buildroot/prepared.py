@@ -11,8 +11,9 @@ from attrs import frozen
 from engine.buildroot.make import MadeRoot
 from engine.buildroot.rooted import RootedManager
 from engine.buildroot.state import Lock
-from engine.core.facts import Facts
+from engine.core.facts import BuildrootLimits, Facts
 from engine.core.manager import ContainerManager
+from engine.core.mounts import parse_size
 from engine.core.snapshots import BuildrootReport
 
 GB = 1024**3
@@ -31,6 +32,12 @@ class SnapshotLimits:
     chain: int = 20
     repeats_after: int = 1
     repeats: int = 20
+
+    @classmethod
+    def of(cls, said: BuildrootLimits) -> Self:
+        """The operator's words as numbers; their shape was checked when they were read."""
+        numbers = {name: getattr(said, name) for name in ("count", "chain", "repeats_after", "repeats")}
+        return cls(disk=parse_size(said.disk) or 0, **numbers)
 
 
 def never() -> bool:

@@ -47,13 +47,16 @@ def upkeep(
     limits: SnapshotLimits | None = None,
     everything: bool = False,
 ) -> Removed:
-    """Sweep leftovers and hold the limits; with `everything` remove all snapshots that nobody uses."""
+    """Sweep leftovers and hold the limits; with `everything` remove all snapshots that nobody uses.
+
+    `limits` are the settings' unless given.
+    """
     state = State(settings.workdir)
     containers = _dead_containers(state, settings, manager)
     jobs = state.sweep_jobs()
     lost = _lost_images(state, images)
     records = state.snapshots()
-    doomed = records if everything else beyond(records, limits or SnapshotLimits())
+    doomed = records if everything else beyond(records, limits or SnapshotLimits.of(settings.buildroots))
     gone = [snapshot.key for snapshot in doomed if _remove(state, images, snapshot.key)]
     _nameless_images(state, images)
     if everything and images.find(EMPTY) is not None and not state.snapshots():

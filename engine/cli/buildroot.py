@@ -7,6 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
 if TYPE_CHECKING:
@@ -152,16 +153,16 @@ def show(key: str, log: bool, packages: bool, form: str, workdir: str | None, co
 @buildroot.command()
 @_places
 @click.option("--all", "everything", is_flag=True, help="Remove every snapshot that no task relies on.")
-@click.option("--disk", type=float, metavar="GIB", help="Keep at most this much, instead of 20 GiB.")
-@click.option("--count", type=int, metavar="N", help="Keep at most this many, instead of 60.")
+@click.option("--disk", type=float, metavar="GIB", help="Keep at most this much, instead of the settings' disk.")
+@click.option("--count", type=int, metavar="N", help="Keep at most this many, instead of the settings' count.")
 def prune(workdir: str | None, config: str | None, everything: bool, disk: float | None, count: int | None) -> None:
     """Remove leftovers, and the least lately used snapshots beyond the limits. Never what a task relies on."""
     from engine.buildroot import SnapshotLimits, upkeep
 
     settings = _settings(workdir, config)
-    default = SnapshotLimits()
-    limits = SnapshotLimits(
-        disk=default.disk if disk is None else int(disk * GIB), count=default.count if count is None else count
+    limits = SnapshotLimits.of(settings.buildroots)
+    limits = attrs.evolve(
+        limits, disk=limits.disk if disk is None else int(disk * GIB), count=limits.count if count is None else count
     )
     with _podman(settings) as (manager, images):
         removed = upkeep(settings, images, manager, limits=limits, everything=everything)

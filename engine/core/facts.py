@@ -141,6 +141,19 @@ class Limit:
 
 
 @frozen(kw_only=True)
+class BuildrootLimits:
+    """What stored roots may cost: `[buildroots]` of worker.toml."""
+
+    disk: str = doc("Of all stored roots together, with unit.", "20g", kind="size")
+    count: int = doc("Stored roots at most.", 60, ge=0)
+    chain: int = doc("Layers upon a root that was made from nothing; 0: every changed root is made anew.", 20, ge=0)
+    repeats: int = doc("Of `count`, those with build requirements at most.", 20, ge=0)
+    repeats_after: int = doc(
+        "Builds of a source package in one root before that root is stored with its requirements; 0: never.", 1, ge=0
+    )
+
+
+@frozen(kw_only=True)
 class Settings:
     """The operator's settings that shape a plan: the ceiling (names: ADR 0002)."""
 
@@ -162,6 +175,7 @@ class Settings:
     topdir: str = doc("The hub's tree on this host.", "/mnt/koji")
     topurl: str = doc("The hub's tree as an address.", "")
     limits: Limit = doc("Ceiling for one container.", factory=Limit)
+    buildroots: BuildrootLimits = doc("What stored roots may cost.", factory=BuildrootLimits)
     rpmbuild_timeout: int = doc("Seconds that a build may take.", 86400)
     packager: str = doc("For `%packager`.", "Koji")
     vendor: str = doc("For `%vendor`.", "Koji")

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from engine.core.facts import Limit, MountRule
+from engine.core.facts import BuildrootLimits, Limit, MountRule
 from engine.core.images import ImageRule
 from engine.core.manager import ContainerTimeouts, PullPolicy
 from engine.core.recipe import doc
@@ -34,6 +34,7 @@ class WorkerFile:
     )
     adjutant_secrets: Mapping[str, str] = doc("Host files of the secrets that steps may name, by name.", factory=dict)
     limits: Limit = doc("Ceiling for one container.", factory=Limit)
+    buildroots: BuildrootLimits = doc("What stored roots may cost.", factory=BuildrootLimits)
     variables: Mapping[str, str] = doc("Values for recipes, as `settings.variables`.", factory=dict)
     rlimits: Mapping[str, str] = doc("`RLIMIT_*` of the daemon: `soft` or `soft hard`, as in kojid.conf.", factory=dict)
     hub: HubOptions = doc("The hub; names as in kojid.conf.", factory=HubOptions)

@@ -185,6 +185,7 @@ def _plan_settings(file: WorkerFile) -> Settings:
         topdir=hub.topdir,
         topurl=hub.topurl.split()[0] if hub.topurl.split() else "",
         limits=file.limits,
+        buildroots=file.buildroots,
         rpmbuild_timeout=hub.rpmbuild_timeout,
         packager=hub.packager,
         vendor=hub.vendor,

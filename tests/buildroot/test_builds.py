@@ -165,6 +165,15 @@ def test_a_repeat_finds_its_requirements_installed(builder: Builder) -> None:
     assert "build requirements: 1 of 4 there already" in counted or "there already" in counted
 
 
+def test_the_operator_can_do_without_the_second_level(builder: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    srpm = builder.srpm("never-repeats", head="BuildRequires: needed")
+    monkeypatch.setenv("ADJUTANT_BUILDROOTS_REPEATS_AFTER", "0")
+    for run in (builder.build(srpm), builder.build(srpm)):
+        assert run.status == 0, run.text
+        assert run.steps == ["srpm", "builddep", "build"]
+        assert not run.outcome["buildroot"]["cached_requirements"]
+
+
 def test_generated_requirements_are_installed_until_there_are_no_more(builder: Builder) -> None:
     body = """\
 %generate_buildrequires

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from engine.buildroot import Prepared, SnapshotLimits, upkeep
 from engine.buildroot.images import image_name
+from engine.core.facts import BuildrootLimits
 from engine.core.snapshots import BuildrootReport
 from tests.buildroot.roots import Place, SmallRepo
 from tests.podmanhost import podman
@@ -154,6 +156,25 @@ def test_what_a_task_relies_on_is_not_pruned(shared: Place, repo: SmallRepo) -> 
     assert key in upkeep(shared.settings, shared.images, shared.manager, limits=tight).snapshots
     assert shared.images.find(image_name(key)) is None
     assert shared.state.snapshot(key) is None
+
+
+def test_the_settings_bound_what_is_kept(place: Place, repo: SmallRepo) -> None:
+    with place.prepare(repo) as root:
+        key = report(root).key
+    assert upkeep(place.settings, place.images, place.manager).snapshots == ()
+    tight = evolve(place.settings, buildroots=BuildrootLimits(disk="1m"))
+    assert upkeep(tight, place.images, place.manager).snapshots == (key,)
+
+
+def test_no_chains_where_the_settings_say_so(place: Place, repo: SmallRepo, make_package: MakePackage) -> None:
+    place = evolve(place, settings=evolve(place.settings, buildroots=BuildrootLimits(chain=0)))
+    place.prepare(repo).close()
+    repo.remove("marker-*.rpm")
+    repo.put(make_package("marker", "2"))
+    repo.index()
+    with place.prepare(repo) as root:
+        assert report(root).decision == "full"
+        assert "chains of 0" in report(root).reason
 
 
 def test_another_work_directory_takes_up_what_is_there(shared: Place, place: Place, repo: SmallRepo) -> None:

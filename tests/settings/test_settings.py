@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from engine.buildroot import SnapshotLimits
 from engine.cli.config import config as config_command
 from engine.core.errors import BadInput
 from engine.core.facts import Settings
@@ -179,6 +180,11 @@ def test_all_problems_of_all_sources_at_once(tmp_path: Path) -> None:
         ('[hub]\nhost_principal_format = "%s%s"', "worker.toml: hub.host_principal_format: may hold one %s"),
         ('[adjutant_container_labels]\n"io.koji.adjutant.x" = "1"', "worker.toml: adjutant_container_labels: "),
         ("[adjutant_container_timeouts]\npull = 0", "worker.toml: adjutant_container_timeouts.pull: must be"),
+        ('[buildroots]\ndisk = "20"', "worker.toml: buildroots.disk: "),
+        ("[buildroots]\ndisk = 20", "worker.toml: buildroots.disk: must be a string, got integer 20"),
+        ("[buildroots]\nchain = -1", "worker.toml: buildroots.chain: must be at least 0"),
+        ('[buildroots]\nrepeats_after = "1"', "worker.toml: buildroots.repeats_after: must be an integer, got"),
+        ("[buildroots]\nrepeat = 1", "worker.toml: buildroots: unknown key 'repeat' (did you mean 'repeats'?)"),
         ('[rlimits]\nRLIMIT_NOFILE = "much"', "worker.toml: rlimits: RLIMIT_NOFILE = 'much' is no limit"),
     ],
 )
@@ -186,6 +192,15 @@ def test_values_that_do_not_fit(tmp_path: Path, toml: str, expected: str) -> Non
     found = problems(tmp_path, toml)
     assert len(found) == 1
     assert found[0].startswith(expected[: len(found[0])][:60]), found
+
+
+def test_what_stored_roots_may_cost(tmp_path: Path) -> None:
+    default = SnapshotLimits(disk=20 * 1024**3, count=60, chain=20, repeats=20, repeats_after=1)
+    assert SnapshotLimits.of(load(tmp_path).settings.buildroots) == SnapshotLimits() == default
+    toml = '[buildroots]\ndisk = "512m"\ncount = 3\nchain = 0\nrepeats = 2\nrepeats_after = 0'
+    said = load(tmp_path, toml, environment={"ADJUTANT_BUILDROOTS_COUNT": "4"}).settings.buildroots
+    expected = SnapshotLimits(disk=512 * 1024**2, count=4, chain=0, repeats=2, repeats_after=0)
+    assert SnapshotLimits.of(said) == expected
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
@@ -260,5 +275,5 @@ def test_convert_says_the_same_and_is_private(tmp_path: Path) -> None:
 
 
 def test_the_class_has_a_description_for_every_key() -> None:
-    assert all(leaf.summary for leaf in LEAVES.values() if leaf.table in {"", "hub", "worker"})
+    assert all(leaf.summary for leaf in LEAVES.values() if leaf.table in {"", "hub", "worker", "buildroots"})
     assert WorkerFile().hub.sleeptime == 15
