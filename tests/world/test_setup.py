@@ -52,6 +52,8 @@ def test_what_is_missing_names_make_setup(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def test_make_help_lists_every_target() -> None:
-    out = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    out = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     listed = {line.split()[1] for line in out.splitlines()}
     assert listed == {"help", "setup", "demo", "test", "lint", "golden", "schema", "bench", "clean"}
