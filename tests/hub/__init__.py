@@ -29,17 +29,21 @@ fault_text. A raw upload is method "rawUpload", args (directory, name), kwargs o
 
 By hand: `python -m tests.hub --topdir DIR --port 8080`.
 
-Not here: sslLogin and GSSAPI, volumes, maven, win, image and dist-repo calls, drafts, mail, the lock of a
+Logins: by password; with `HubStandIn(..., tls=Authority(folder))` by certificate as well, and with `keytab`
+by Kerberos ticket.
+
+Not here: volumes, maven, win, image and dist-repo calls, drafts, mail, the lock of a
 file that two clients upload at once, noarch comparison and tag policies. What of the
 recorded traffic is not answered alike is listed in test_transcripts.py.
 """
 
 from __future__ import annotations
 
+from .certificates import Authority
 from .clock import Clock
 from .dispatch import CallRecord
 from .rpm_files import minimal_rpm
 from .settings import Settings
 from .standin import HubStandIn
 
-__all__ = ["CallRecord", "Clock", "HubStandIn", "Settings", "minimal_rpm"]
+__all__ = ["Authority", "CallRecord", "Clock", "HubStandIn", "Settings", "minimal_rpm"]

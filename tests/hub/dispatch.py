@@ -32,6 +32,7 @@ class Credentials:
     session_id: int | None = None
     key: str | None = None
     callnum: int | None = None
+    remote_user: str | None = None  #: what the web server found out at /ssllogin
 
 
 @frozen
@@ -88,8 +89,8 @@ class Dispatcher:
                     self.db, credentials.session_id, credentials.key, credentials.callnum, method
                 )
                 self.db.changed = False
-                result = work(Caller(self.db, session, self._one_of_many))
-                if self.db.changed and session is not None and method not in {"login", "logout"}:
+                result = work(Caller(self.db, session, self._one_of_many, remote_user=credentials.remote_user))
+                if self.db.changed and session is not None and method not in {"login", "sslLogin", "logout"}:
                     sessions.note_call(session, credentials.callnum)
             except Exception as error:  # noqa: BLE001 (a hub answers every error with a fault)
                 fault = as_fault(error)

@@ -7,24 +7,29 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 import urllib.parse
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import koji
-from attrs import define, field
+from attrs import define, evolve, field
 from koji.xmlrpcplus import Fault, dumps, loads
 
 from . import static_files, uploads
+from .certificates import common_name
 from .dispatch import Credentials, Dispatcher
 from .exports.logins import HUB_VERSION
 from .faults import as_fault
+from .tickets import principal_of
 
 __all__ = ["HubServer", "LostAnswers"]
 
 HUB_PATH, FILES_PATH = "/kojihub", "/kojifiles"
+LOGIN_PATH = HUB_PATH + "/ssllogin"
 
 
 @define
@@ -50,10 +55,14 @@ class LostAnswers:
 class HubServer:
     """Listens on 127.0.0.1; `open` and `close` may alternate, the port stays."""
 
-    def __init__(self, dispatcher: Dispatcher, port: int = 0) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, port: int = 0, tls: ssl.SSLContext | None = None, keytab: Path | None = None
+    ) -> None:
         self.dispatcher = dispatcher
         self.lost = LostAnswers()
         self.port = port
+        self.tls = tls
+        self.keytab = keytab  #: of the service HTTP@localhost, for Kerberos logins
         self.delay = 0.0  #: seconds every answer waits before it leaves
         self._server: _Server | None = None
 
@@ -63,7 +72,7 @@ class HubServer:
 
     def open(self) -> None:
         if self._server is None:
-            self._server = _Server(("127.0.0.1", self.port), _bound(self))
+            self._server = _Server(("127.0.0.1", self.port), _bound(self), self.tls)
             self.port = self._server.server_address[1]
             threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
@@ -81,10 +90,19 @@ class _Server(ThreadingHTTPServer):
     allow_reuse_address = True
     request_queue_size = 64
 
-    def __init__(self, address: tuple[str, int], handler: Callable[..., BaseHTTPRequestHandler]) -> None:
+    def __init__(
+        self, address: tuple[str, int], handler: Callable[..., BaseHTTPRequestHandler], tls: ssl.SSLContext | None
+    ) -> None:
+        self._tls = tls
         self._connections: set[socket.socket] = set()
         self._guard = threading.Lock()
         super().__init__(address, handler)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        if self._tls is not None:  # shakes hands at the first read, in the connection's own thread
+            connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, address
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._guard:
@@ -122,7 +140,7 @@ class _Request(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         url = urllib.parse.urlsplit(self.path)
         length = int(self.headers.get("Content-Length") or 0)
-        if url.path not in (HUB_PATH, HUB_PATH + "/ssllogin"):
+        if url.path not in (HUB_PATH, LOGIN_PATH):
             self.send_error(404)
             return
         query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
@@ -130,13 +148,17 @@ class _Request(BaseHTTPRequestHandler):
         if len(body) < length:
             self.close_connection = True
             return
+        remote_user = self._remote_user() if url.path == LOGIN_PATH else None
+        if url.path == LOGIN_PATH and remote_user is None and self.hub.keytab is not None:
+            self._ask_for_ticket()
+            return
         raw = "filename" in query or self.headers.get("Content-Type") == "application/octet-stream"
         method = "rawUpload"
         try:
             if raw:
                 answer = self._upload(query, body)
             else:
-                method, answer = self._call(query, body)
+                method, answer = self._call(query, body, remote_user)
             text = dumps((answer,), methodresponse=1, allow_none=1)
         except Fault as fault:
             text = dumps(fault)
@@ -150,13 +172,27 @@ class _Request(BaseHTTPRequestHandler):
             threading.Event().wait(self.hub.delay)
         self._answer(text.encode())
 
-    def _call(self, query: dict[str, str], body: bytes) -> tuple[str, Any]:
+    def _remote_user(self) -> str | None:
+        """Who logs in, by the client's certificate or by a Kerberos ticket."""
+        name = common_name(self.connection)
+        scheme, _, token = self.headers.get("Authorization", "").partition(" ")
+        if name is None and self.hub.keytab is not None and scheme == "Negotiate":
+            return principal_of(token, self.hub.keytab)
+        return name
+
+    def _ask_for_ticket(self) -> None:
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", "Negotiate")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _call(self, query: dict[str, str], body: bytes, remote_user: str | None) -> tuple[str, Any]:
         if len(body) > self.hub.dispatcher.db.settings.max_request_length:
             msg = "Request too long"
             raise koji.GenericError(msg)
         params, method = loads(body)
         name = str(method)
-        return name, self.hub.dispatcher.call(self._credentials(query), name, params)
+        return name, self.hub.dispatcher.call(evolve(self._credentials(query), remote_user=remote_user), name, params)
 
     def _upload(self, query: dict[str, str], body: bytes) -> Any:
         path, name = query.get("filepath", ""), query.get("filename", "")

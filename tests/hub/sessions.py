@@ -10,6 +10,8 @@ from .database import Database
 from .records import HOST_USER, Host, Session, User
 
 __all__ = [
+    "by_password",
+    "by_web_server",
     "check_call",
     "close",
     "exclusive_holder",
@@ -52,21 +54,33 @@ def _new(db: Database, user_id: int, master: int | None = None) -> Session:
     return session
 
 
-def login(db: Database, name: str, password: str) -> Session:
-    """A new session, or AuthError."""
+def by_password(db: Database, name: str, password: str) -> User:
+    """The user, or AuthError."""
     user = db.find_user(str(name))
     if user is None or user.password != password or user.status:
         msg = "invalid username or password"
         raise koji.AuthError(msg)
+    return user
+
+
+def by_web_server(db: Database, name: str | None) -> User:
+    """The user that the web server vouches for: a certificate's CN, or a Kerberos principal; or AuthError."""
+    user = db.find_user(db.principals.get(name, name)) if name else None
+    if user is None or user.status:
+        msg = (
+            f"no user for the certificate or principal: {name}" if name else "neither certificate nor ticket was shown"
+        )
+        raise koji.AuthError(msg)
+    return user
+
+
+def login(db: Database, user: User) -> Session:
+    """A new session."""
     return _new(db, user.id)
 
 
-def renew(db: Database, name: str, password: str, session: Session | None) -> Session:
+def renew(db: Database, user: User, session: Session | None) -> Session:
     """The same session with a new key; its stored call number stays (that is the observed trap)."""
-    user = db.find_user(name)
-    if user is None or user.password != password:
-        msg = "invalid username or password"
-        raise koji.AuthError(msg)
     if session is None or session.closed or session.user_id != user.id:
         msg = "Invalid session or bad credentials"
         raise koji.AuthError(msg)

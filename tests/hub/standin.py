@@ -11,6 +11,7 @@ from typing import Any, Self
 import koji
 
 from . import scheduler, sessions, task_rules
+from .certificates import Authority
 from .clock import Clock
 from .contents import Contents
 from .database import Database
@@ -26,6 +27,8 @@ class HubStandIn(Contents):
 
     A context manager; `start` and `stop` do the same by hand. It begins with the users admin (password
     admin) and kojira (password kojira) and the channels default and createrepo, unless `empty`.
+    With `tls` it speaks https only and lets in who shows a certificate of that authority, by its CN; with
+    `keytab` (of HTTP/localhost) also who has a Kerberos ticket, by `add_principal`.
     """
 
     def __init__(
@@ -36,13 +39,15 @@ class HubStandIn(Contents):
         settings: Settings | None = None,
         port: int = 0,
         empty: bool = False,
+        tls: Authority | None = None,
+        keytab: Path | None = None,
     ) -> None:
         topdir = Path(topdir).absolute()
         for name in ("work", "packages", "repos", "scratch"):
             (topdir / name).mkdir(parents=True, exist_ok=True)
         super().__init__(Database(topdir, clock or Clock(), settings or Settings()))
         self.dispatcher = Dispatcher(self.db)
-        self.server = HubServer(self.dispatcher, port)
+        self.server = HubServer(self.dispatcher, port, tls.server_context() if tls else None, keytab)
         if not empty:
             self.add_user("admin", "admin", admin=True)
             self.add_user("kojira", "kojira", permissions=("repo",))
@@ -79,12 +84,24 @@ class HubStandIn(Contents):
     @property
     def url(self) -> str:
         """Where clients call, for `server` options and koji.ClientSession."""
-        return f"http://127.0.0.1:{self.server.port}{HUB_PATH}"
+        return f"{self._site}{HUB_PATH}"
 
     @property
     def topurl(self) -> str:
         """Where `topdir` can be read over HTTP."""
-        return f"http://127.0.0.1:{self.server.port}{FILES_PATH}"
+        return f"{self._site}{FILES_PATH}"
+
+    @property
+    def _site(self) -> str:
+        if self.server.tls is None:
+            return f"http://127.0.0.1:{self.server.port}"
+        name = "localhost" if self.server.keytab else "127.0.0.1"  # tickets are for a host's name
+        return f"https://{name}:{self.server.port}"
+
+    def add_principal(self, principal: str, user: str) -> None:
+        """Let a Kerberos principal log in as `user`."""
+        with self.db.lock:
+            self.db.principals[principal] = user
 
     # -- what happens to hubs
 

@@ -11,7 +11,7 @@ from .. import sessions
 from ..caller import Exports
 from ..clock import as_text
 from ..faults import as_fault
-from ..records import Session
+from ..records import Session, User
 
 HUB_VERSION = "1.35.3"
 
@@ -30,16 +30,28 @@ class RootExports(Exports):
         exclusive: bool = False,
     ) -> dict[str, Any]:
         del opts
+        return self._log_in(sessions.by_password(self._db, user, password), renew, exclusive)
+
+    def sslLogin(
+        self,
+        proxyuser: str | None = None,
+        proxyauthtype: int | None = None,
+        renew: bool = False,
+        exclusive: bool = False,
+    ) -> dict[str, Any]:
+        """For POSTs to /ssllogin: the web server has checked the client's certificate or ticket."""
+        if proxyuser is not None or proxyauthtype is not None:
+            msg = "this stand-in proxies nobody"
+            raise koji.AuthError(msg)
+        return self._log_in(sessions.by_web_server(self._db, self._caller.remote_user), renew, exclusive)
+
+    def _log_in(self, user: User, renew: bool, exclusive: bool) -> dict[str, Any]:
         if not renew:
-            return _handed_out(sessions.login(self._db, user, password))
-        session = sessions.renew(self._db, user, password, self._caller.session)
+            return _handed_out(sessions.login(self._db, user))
+        session = sessions.renew(self._db, user, self._caller.session)
         if exclusive:
             sessions.take_lock(self._db, session, force=True)
         return _handed_out(session)
-
-    def sslLogin(self, *args: Any, **kwargs: Any) -> None:
-        msg = "sslLogin is not part of this stand-in, use login"
-        raise koji.AuthError(msg)
 
     def logout(self, session_id: int | None = None) -> None:
         session = self._caller.open_session()
