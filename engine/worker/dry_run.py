@@ -26,7 +26,8 @@ def dry_run(hub: HubOptions, settings: Settings, served: ServedRecipes, host: st
     if not hub.server:
         raise BadInput([Problem("settings", "hub.server", "is missing", "name the hub's address")])
     served.load()
-    session = koji.ClientSession(hub.server, {"anon_retry": False, "timeout": 60, "no_ssl_verify": hub.no_ssl_verify})
+    options = {"anon_retry": False, "timeout": 60, "serverca": hub.serverca, "no_ssl_verify": hub.no_ssl_verify}
+    session = koji.ClientSession(hub.server, options)
     name = host or hub.user or socket.getfqdn()
     try:
         row = session.getHost(name)

@@ -118,7 +118,10 @@ def connect(hub: HubOptions, *, force_lock: bool, debug_xmlrpc: bool = False) ->
         cure = "stop that one, or take over with --force-lock"
         raise InfrastructureError(f"hub {hub.server}: another daemon works as this user: {error} ({cure})") from None
     except (koji.GenericError, requests.exceptions.RequestException) as error:
-        raise InfrastructureError(f"hub {hub.server}: cannot log in: {error}") from None
+        why = " ".join(str(error).split())
+        if "CERTIFICATE_VERIFY_FAILED" in why:  # koji hands on its text only
+            why = f"its certificate is not trusted (name its authority's certificate in hub.serverca): {why}"
+        raise InfrastructureError(f"hub {hub.server}: cannot log in: {why}") from None
     return session
 
 
