@@ -52,15 +52,19 @@ def prepare(
     output: Callable[[bytes], None] = no_output,
     cancelled: Cancelled = never,
     give_away: bool = True,
+    source: str | None = None,
 ) -> Prepared:
     """The root that the recipe asks for, there and verified; see `engine.buildroot`.
 
     `note` gets sentences, `output` what the tools print. With `give_away` a root made from nothing is given to the
-    task before its snapshot is stored. `limits` are the settings' unless given.
+    task before its snapshot is stored. `limits` are the settings' unless given. `source` is
+    the host path of the input that the requirements are of, where the caller has fetched it.
     """
     asked = root_request(recipe, request, facts)
     if asked is None:
         return Prepared(facts, manager)
+    if source is not None:
+        asked = attrs.evolve(asked, source=source)
     clock = time.monotonic()
     limits = limits or SnapshotLimits.of(facts.settings.buildroots)
     work = _Preparation(recipe, request, facts, manager, images, asked, limits, note, output, cancelled, give_away)

@@ -34,6 +34,7 @@ from engine.runner import run_task
 from engine.runner.leftovers import remove_task
 from engine.worker.buildroot import PackageFiles, TrackedBuildroot
 from engine.worker.delivery import HubDelivery
+from engine.worker.fetched import FetchedFirst
 from engine.worker.logs import LogUploader, NotOurs
 from engine.worker.options import HubOptions
 from engine.worker.state import StateDirectory
@@ -190,10 +191,13 @@ class RecipeTask(koji.tasks.BaseTaskHandler):  # type: ignore[misc]  # koji has 
         def cancelled() -> bool:
             return self.stop.requested or delivery.error is not None
 
+        settings = self.context.settings
+        source = FetchedFirst(HubFiles(settings.topurl, settings.topdir, settings.workdir), workspace)
         try:
             root = Prepared(facts, manager)
             refused: EngineError | None = None
             try:
+                fetched = self._fetch_first(request, facts, source, cancelled)
                 root = prepare(
                     recipe,
                     request,
@@ -203,6 +207,7 @@ class RecipeTask(koji.tasks.BaseTaskHandler):  # type: ignore[misc]  # koji has 
                     note=delivery.root_note,
                     output=delivery.root_output,
                     cancelled=cancelled,
+                    source=fetched,
                 )
             except (TaskFailed, InfrastructureError) as error:
                 refused = error
@@ -214,12 +219,11 @@ class RecipeTask(koji.tasks.BaseTaskHandler):  # type: ignore[misc]  # koji has 
         except BaseException:
             workspace.remove()
             raise
-        settings = self.context.settings
         outcome = run_task(
             plan,
             manager=root.manager,
             workspace=workspace,
-            source=HubFiles(settings.topurl, settings.topdir, settings.workdir),
+            source=source,
             closing=closing,
             delivery=delivery,
             progress=delivery,
@@ -231,6 +235,19 @@ class RecipeTask(koji.tasks.BaseTaskHandler):  # type: ignore[misc]  # koji has 
         if outcome.failure is None:
             root.succeeded()
         return outcome
+
+    def _fetch_first(
+        self, request: TaskRequest, facts: Facts, source: FetchedFirst, cancelled: Callable[[], bool]
+    ) -> str | None:
+        """The host path of what the root's requirements are of; None if the hub's tree here has it, or none is used."""
+        wanted, settings = self.recipe.buildroot, facts.settings
+        if wanted is None or wanted.mode != "repo" or not settings.buildroots.repeats_after:
+            return None
+        for planned in core.render(self.recipe, request, facts).inputs:
+            here = os.path.isfile(f"{settings.topdir}/work/{planned.source}")
+            if planned.name == wanted.requirements_of and planned.path and not planned.local and not here:
+                return source.fetch(planned, cancelled)
+        return None
 
     def finish_up(self) -> None:
         """After the hub was told: a root just made is stored for the next task, which nobody waits for."""

@@ -122,6 +122,9 @@ def test_a_build_over_the_network(
     task = offer_build(hub, world, "hz")
     assert hub.wait_task(task, 200)["state_name"] == "CLOSED", _words(hub, task, worker)
     assert f"repo.build = {file_server}/repos/" in (hub.task_dir(task) / "mock_config.log").read_text()
+    again = offer_build(hub, world, "hz")
+    assert hub.wait_task(again, 200)["state_name"] == "CLOSED", _words(hub, again, worker)
+    assert "build requirements there already" in (hub.task_dir(again) / "root.log").read_text()
     assert worker.terminate() == 0
     worker.assert_nothing_left()
 
