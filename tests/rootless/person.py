@@ -24,13 +24,14 @@ ROOT = Path(__file__).parents[2]
 class Person:
     """`run` runs a program as the user; `close` removes the user and everything that is hers."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kind: str = "t") -> None:
+        """Below `folder`; `kind` tells users of one session apart."""
         if os.geteuid() != 0:
             pytest.skip("making a user needs root")
         for program in ("useradd", "userdel", "setpriv", "newuidmap"):
             if shutil.which(program) is None:
                 pytest.skip(f"{program} is not installed")
-        self.name = f"adjutant-t{os.getpid()}"[:31]
+        self.name = f"adjutant-{kind}{os.getpid()}"[:31]
         self.home = folder / "home"
         subprocess.run(["useradd", "--home-dir", str(self.home), "--create-home", self.name], check=True)
         self.uid = pwd.getpwnam(self.name).pw_uid
@@ -64,14 +65,18 @@ class Person:
                 return program
         pytest.skip(f"the user may not run {sys.executable}, and there is no other {version}")
 
+    def command(self, *words: str | Path) -> list[str]:
+        """What root runs to run `words` as the user; one process."""
+        became = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups", "--inh-caps=-all"]
+        return [*became, *map(str, words)]
+
     def run(
         self, *words: str | Path, check: bool = True, timeout: float = 200, stdin: int | None = subprocess.DEVNULL
     ) -> subprocess.CompletedProcess[str]:
         """Run a program as the user in her home directory."""
-        became = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups", "--inh-caps=-all"]
         try:
             done = subprocess.run(
-                [*became, *map(str, words)], cwd=self.home, env=self.environ, capture_output=True, text=True,
+                self.command(*words), cwd=self.home, env=self.environ, capture_output=True, text=True,
                 timeout=timeout, check=False, stdin=stdin,
             )  # fmt: skip
         except OSError as error:
