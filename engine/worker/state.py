@@ -8,8 +8,10 @@ podman's labels: nothing here is needed to go on.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
+import logging
 import os
 import signal
 import time
@@ -20,6 +22,8 @@ from typing import Any
 
 from engine.core.errors import InfrastructureError
 from engine.worker.processes import is_running, start_time
+
+logger = logging.getLogger(__name__)
 
 LOCK_PATIENCE = 10.0
 """Seconds for the processes of a killed daemon to be gone."""
@@ -76,8 +80,8 @@ class StateDirectory:
     # What it does
 
     def write(self, state: Mapping[str, Any]) -> None:
-        """The state for `engine status`."""
-        self._write("state.json", state)
+        """The state for `engine status`; an older one stays while the disk is full."""
+        self._write_if_room("state.json", state)
 
     def read(self) -> dict[str, Any]:
         """The last state written; empty when there is none."""
@@ -86,9 +90,9 @@ class StateDirectory:
     # Its tasks
 
     def write_task(self, task_id: int, **values: Any) -> None:
-        """Called in a task process, which it names by pid and start time."""
+        """Called in a task process, which it names by pid and start time; as `write` when the disk is full."""
         record = {"pid": os.getpid(), "started": start_time(os.getpid()), **values}
-        self._write(f"tasks/{task_id}.json", record)
+        self._write_if_room(f"tasks/{task_id}.json", record)
 
     def task(self, task_id: int) -> dict[str, Any]:
         """What a task process wrote; empty when nothing."""
@@ -130,12 +134,25 @@ class StateDirectory:
             return None
         return str((self._read("drain") or {}).get("reason") or "no reason given")
 
+    def _write_if_room(self, name: str, data: Mapping[str, Any]) -> None:
+        # A task that fills the disk must not end the daemon, nor hide its own failure.
+        try:
+            self._write(name, data)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            logger.warning("cannot write %s: %s", self.path / name, error.strerror)
+
     def _write(self, name: str, data: Mapping[str, Any]) -> None:
         # Whole or not at all: a reader, or the next daemon after kill -9, never sees half a file.
         path = self.path / name
         new = path.with_name(f".{path.name}.{os.getpid()}")
-        new.write_text(json.dumps(data, default=str), encoding="utf-8")
-        new.replace(path)
+        try:
+            new.write_text(json.dumps(data, default=str), encoding="utf-8")
+            new.replace(path)
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
