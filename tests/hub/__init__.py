@@ -29,10 +29,9 @@ fault_text. A raw upload is method "rawUpload", args (directory, name), kwargs o
 
 By hand: `python -m tests.hub --topdir DIR --port 8080`.
 
-Logins: by password; with `HubStandIn(..., tls=Authority(folder))` by certificate as well, and with `keytab`
-by Kerberos ticket.
+Logins: by password; with `HubStandIn(..., tls=Authority(folder))` by certificate as well.
 
-Not here: volumes, maven, win, image and dist-repo calls, drafts, mail, the lock of a
+Not here: GSSAPI, volumes, maven, win, image and dist-repo calls, drafts, mail, the lock of a
 file that two clients upload at once, noarch comparison and tag policies. What of the
 recorded traffic is not answered alike is listed in test_transcripts.py.
 """

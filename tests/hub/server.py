@@ -12,7 +12,6 @@ import threading
 import urllib.parse
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import koji
@@ -24,7 +23,6 @@ from .certificates import common_name
 from .dispatch import Credentials, Dispatcher
 from .exports.logins import HUB_VERSION
 from .faults import as_fault
-from .tickets import principal_of
 
 __all__ = ["HubServer", "LostAnswers"]
 
@@ -55,14 +53,11 @@ class LostAnswers:
 class HubServer:
     """Listens on 127.0.0.1; `open` and `close` may alternate, the port stays."""
 
-    def __init__(
-        self, dispatcher: Dispatcher, port: int = 0, tls: ssl.SSLContext | None = None, keytab: Path | None = None
-    ) -> None:
+    def __init__(self, dispatcher: Dispatcher, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.dispatcher = dispatcher
         self.lost = LostAnswers()
         self.port = port
         self.tls = tls
-        self.keytab = keytab  #: of the service HTTP@localhost, for Kerberos logins
         self.delay = 0.0  #: seconds every answer waits before it leaves
         self._server: _Server | None = None
 
@@ -148,10 +143,7 @@ class _Request(BaseHTTPRequestHandler):
         if len(body) < length:
             self.close_connection = True
             return
-        remote_user = self._remote_user() if url.path == LOGIN_PATH else None
-        if url.path == LOGIN_PATH and remote_user is None and self.hub.keytab is not None:
-            self._ask_for_ticket()
-            return
+        remote_user = common_name(self.connection) if url.path == LOGIN_PATH else None
         raw = "filename" in query or self.headers.get("Content-Type") == "application/octet-stream"
         method = "rawUpload"
         try:
@@ -171,20 +163,6 @@ class _Request(BaseHTTPRequestHandler):
         if self.hub.delay:
             threading.Event().wait(self.hub.delay)
         self._answer(text.encode())
-
-    def _remote_user(self) -> str | None:
-        """Who logs in, by the client's certificate or by a Kerberos ticket."""
-        name = common_name(self.connection)
-        scheme, _, token = self.headers.get("Authorization", "").partition(" ")
-        if name is None and self.hub.keytab is not None and scheme == "Negotiate":
-            return principal_of(token, self.hub.keytab)
-        return name
-
-    def _ask_for_ticket(self) -> None:
-        self.send_response(401)
-        self.send_header("WWW-Authenticate", "Negotiate")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
 
     def _call(self, query: dict[str, str], body: bytes, remote_user: str | None) -> tuple[str, Any]:
         if len(body) > self.hub.dispatcher.db.settings.max_request_length:

@@ -27,8 +27,7 @@ class HubStandIn(Contents):
 
     A context manager; `start` and `stop` do the same by hand. It begins with the users admin (password
     admin) and kojira (password kojira) and the channels default and createrepo, unless `empty`.
-    With `tls` it speaks https only and lets in who shows a certificate of that authority, by its CN; with
-    `keytab` (of HTTP/localhost) also who has a Kerberos ticket, by `add_principal`.
+    With `tls` it speaks https only and lets in who shows a certificate of that authority, by its CN.
     """
 
     def __init__(
@@ -40,14 +39,13 @@ class HubStandIn(Contents):
         port: int = 0,
         empty: bool = False,
         tls: Authority | None = None,
-        keytab: Path | None = None,
     ) -> None:
         topdir = Path(topdir).absolute()
         for name in ("work", "packages", "repos", "scratch"):
             (topdir / name).mkdir(parents=True, exist_ok=True)
         super().__init__(Database(topdir, clock or Clock(), settings or Settings()))
         self.dispatcher = Dispatcher(self.db)
-        self.server = HubServer(self.dispatcher, port, tls.server_context() if tls else None, keytab)
+        self.server = HubServer(self.dispatcher, port, tls.server_context() if tls else None)
         if not empty:
             self.add_user("admin", "admin", admin=True)
             self.add_user("kojira", "kojira", permissions=("repo",))
@@ -93,15 +91,8 @@ class HubStandIn(Contents):
 
     @property
     def _site(self) -> str:
-        if self.server.tls is None:
-            return f"http://127.0.0.1:{self.server.port}"
-        name = "localhost" if self.server.keytab else "127.0.0.1"  # tickets are for a host's name
-        return f"https://{name}:{self.server.port}"
-
-    def add_principal(self, principal: str, user: str) -> None:
-        """Let a Kerberos principal log in as `user`."""
-        with self.db.lock:
-            self.db.principals[principal] = user
+        scheme = "http" if self.server.tls is None else "https"
+        return f"{scheme}://127.0.0.1:{self.server.port}"
 
     # -- what happens to hubs
 
