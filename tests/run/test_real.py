@@ -202,7 +202,7 @@ def test_an_autotools_project_of_thousands_of_files(builder: Engine, repo: Path)
         ("fails-in-build", "build", "error: 'forty_two' undeclared"),
         ("fails-in-check", "build", "Bad exit status from"),
         ("needs-unknown", "builddep", "no-such-library-devel"),
-        ("corrupt-header", "srpm", "cannot be installed"),
+        ("corrupt-header", "srpm", "is not a source package"),
         ("corrupt-payload", "srpm", "cannot be installed"),
     ],
 )
