@@ -46,6 +46,8 @@ rpmbuild                    rpm             rpm-build
 createrepo_c                createrepo-c    createrepo_c
 iptables                    iptables        -
 dnf                         dnf             -
+docker-registry             docker-registry -
+htpasswd                    apache2-utils   httpd-tools
 "
 
 os=$(. /etc/os-release 2>/dev/null && echo " ${ID:-} ${ID_LIKE:-} ") || os=" "
