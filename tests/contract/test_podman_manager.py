@@ -56,7 +56,7 @@ def test_oom_of_a_child_is_seen_whatever_the_exit_code(
 ) -> None:
     limits = ResourceLimits(memory=20_000_000, pids=100, nofile=1024)
     # tail keeps everything: there is no newline
-    eater = spec(tiny_image, f"head -c 100000000 /dev/zero | /bin/busybox tail; {script}", limits=limits)
+    eater = spec(tiny_image, f"sleep 0.3; head -c 100000000 /dev/zero | /bin/busybox tail; {script}", limits=limits)
     outcome = manager.run(eater)
     assert (outcome.oom, outcome.ok) == (True, False)
     assert outcome.exit_code in (code, 137)  # rarely, the kernel takes the shell as well
@@ -65,7 +65,7 @@ def test_oom_of_a_child_is_seen_whatever_the_exit_code(
 
 def test_oom_of_the_command_itself(manager: PodmanManager, tiny_image: str) -> None:
     limits = ResourceLimits(memory=20_000_000, pids=100, nofile=1024)
-    outcome = manager.run(spec(tiny_image, "exec /bin/busybox tail /dev/zero", limits=limits))
+    outcome = manager.run(spec(tiny_image, "sleep 0.3; exec /bin/busybox tail /dev/zero", limits=limits))
     assert (outcome.oom, outcome.signal) == (True, 9)
 
 
