@@ -95,13 +95,25 @@ def _in_scope(
     if recipe.buildroot is not None:
         arch = rendering.text("buildroot.arch", recipe.buildroot.arch)
         target = TARGET_ARCH.get(arch, arch)
-        root = _root(recipe.buildroot, facts, arch, rendering.variables["image"])
+        root = _root(recipe.buildroot, facts, root_arch(arch, facts), rendering.variables["image"])
         rendering.facts = attrs.evolve(rendering.facts, buildroot=root)
         rendering.variables = templates.variables(
-            {**rendering.variables, "target_arch": target, "buildroot": attrs.asdict(root)}
+            {
+                **rendering.variables,
+                "target_arch": target,
+                "root_arch": TARGET_ARCH.get(root.arch, root.arch),
+                "buildroot": attrs.asdict(root),
+            }
         )
         anchor = _anchor(request, facts, root.image)
     return rendering, workspace, inputs, anchor
+
+
+def root_arch(asked: str, facts: Facts) -> str:
+    """Koji's architecture of the root: the one chosen for the task, or the host's for a noarch one (contract 4.0)."""
+    if facts.buildroot is not None and facts.buildroot.arch:
+        return facts.buildroot.arch
+    return facts.host.arch if asked == "noarch" else asked
 
 
 def begin(

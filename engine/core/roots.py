@@ -12,7 +12,7 @@ from engine.core import policy, templates
 from engine.core.errors import BadInput
 from engine.core.facts import Facts, PackageRepo, TaskRequest
 from engine.core.recipe import Recipe
-from engine.core.render import begin
+from engine.core.render import begin, root_arch
 from engine.core.rendering import Rendering
 
 OPTIONS = frozenset(
@@ -74,13 +74,8 @@ def root_request(recipe: Recipe, request: TaskRequest, facts: Facts, *, where: s
     if wanted is None or wanted.mode != "repo":
         return None
     rendering, _workspace, inputs = begin(recipe, request, facts, where or f"recipes/{recipe.method}.toml")
-    arch = rendering.text("buildroot.arch", wanted.arch)
-    if facts.buildroot is not None and facts.buildroot.arch:
-        arch = facts.buildroot.arch  # a noarch task: the architecture that was chosen for it
-    elif arch == "noarch":
-        arch = facts.host.arch
     found = RootRequest(
-        arch=arch,
+        arch=root_arch(rendering.text("buildroot.arch", wanted.arch), facts),
         group=rendering.text("buildroot.group", wanted.group),
         packages=tuple(rendering.text(f"buildroot.packages[{i}]", text) for i, text in enumerate(wanted.packages)),
         repos=_repos(rendering, wanted.repos),

@@ -79,6 +79,7 @@ _ELSEWHERE = {
     "upload_path": "it is there in the result only",
     "buildroot": "it needs the table [buildroot]",
     "target_arch": "it needs the table [buildroot]",
+    "root_arch": "it needs the table [buildroot]",
     "probes": "the host has not been asked yet",
     "inputs": "the inputs are not there yet",
     **dict.fromkeys(set(_ROOT_FACTS) - {"settings", "host"}, "the hub has not been asked yet"),
@@ -252,7 +253,8 @@ def _buildroot() -> dict[str, Variable]:
     variable = of_type(_hints(Facts)["buildroot"])
     return {
         "buildroot": attrs.evolve(variable, summary="the task's own root; `id` is None without a hub"),
-        "target_arch": attrs.evolve(TEXT, summary="the buildroot's architecture in rpm's words"),
+        "target_arch": attrs.evolve(TEXT, summary="the architecture packages are built for, in rpm's words"),
+        "root_arch": attrs.evolve(TEXT, summary="the root's, in rpm's words: a noarch task has one, too"),
     }
 
 

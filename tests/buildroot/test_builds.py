@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -121,6 +122,8 @@ ls -l /dev/shm /dev/ptmx /dev/fd /dev/tty /dev/full > /dev/null && echo devices
     log = run.log()
     lines = log.splitlines()
     for line in (
+        "topdir /builddir/build rpmfilename %{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}.rpm "
+        f"host {platform.machine()}-koji-linux-gnu buildhost {platform.node()}",
         "mockbuild",
         "1000",
         "home /builddir",
@@ -188,6 +191,39 @@ cat /usr/share/needed/text /usr/share/needed-too/text
     again = builder.build(builder.folder / "generates" / "SRPMS" / "generates-1-1.src.rpm")
     assert (again.status, again.steps) == (0, ["build"]), again.text
     assert again.outcome["buildroot"]["cached_requirements"]
+
+
+def test_a_section_that_a_condition_takes_away_generates_nothing(builder: Builder) -> None:
+    body = """\
+%if 0
+%generate_buildrequires
+echo needed
+%endif
+%prep
+echo prepared > text
+%build
+cat text
+"""
+    run = builder.build(builder.srpm("generates-not", body=body))
+    assert run.status == 0, run.text
+    assert run.steps == ["srpm", "builddep", "build"]
+    assert "-br" not in run.log()
+
+
+def test_a_section_that_a_macro_makes_generates(builder: Builder) -> None:
+    """Preparing is done once: later rounds ask what the prepared sources need."""
+    head = "%define dynamic() %{expand:\n%generate_buildrequires\necho needed\ncat more\n}"
+    body = """\
+%prep
+test ! -e more
+echo needed-too > more
+%dynamic
+%build
+cat /usr/share/needed/text /usr/share/needed-too/text more
+"""
+    run = builder.build(builder.srpm("generates-by-macro", head=head.replace("\\n", "\n"), body=body))
+    assert run.status == 0, run.text + run.log()
+    assert run.steps == ["srpm", "builddep", "build", "builddep", "build"]
 
 
 def test_requirements_that_come_with_requirements(builder: Builder) -> None:
