@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
@@ -73,6 +74,22 @@ def _given_trees(facts: Facts) -> set[str]:
     if facts.buildroot is not None:
         trees |= {path for path in (facts.buildroot.tools, facts.buildroot.cache) if path}
     return trees | {path for path in facts.inputs.values() if path.startswith("/")}
+
+
+def swayed_mounts(steps: Mapping[str, Sequence[VolumeMount]]) -> list[tuple[str, policy.Complaint]]:
+    """Mounts, by step, whose source lies inside a tree that some step of the task may write.
+
+    That step could put a link in its place, and podman on the host would follow it.
+    """
+    writable = sorted({m.source for mounts in steps.values() for m in mounts if not m.read_only and not m.overlay})
+    return [
+        (name, (f"{mount.source} lies inside {tree}, which a step may write: a link in its place would be followed",
+                "mount directories that lie beside each other"))
+        for name, mounts in steps.items()
+        for mount in mounts
+        for tree in writable
+        if mount.source != tree and policy.below(mount.source, tree)
+    ]  # fmt: skip
 
 
 def duplicate_targets(mounts: tuple[VolumeMount, ...]) -> list[str]:

@@ -9,7 +9,7 @@ import attrs
 
 from engine.core import policy
 from engine.core.facts import Facts
-from engine.core.mounts import MountRequest, duplicate_targets, parse_size, resolve_mount
+from engine.core.mounts import MountRequest, duplicate_targets, parse_size, resolve_mount, swayed_mounts
 from engine.core.plan import PlannedStep, Workspace
 from engine.core.recipe import CAPABILITY_PROFILES, Argument, Limits, Mount, Network, Step
 from engine.core.rendering import Rendering, container_name, labels, selinux_level
@@ -57,6 +57,9 @@ def render_steps(
                 message=step.message,
             )
         )
+    for name, complaint in swayed_mounts({step.name: step.container.mounts for step in planned}):
+        index = next(i for i, step in enumerate(rendering.recipe.steps) if step.name == name)
+        rendering.complain(f"steps[{index}].mounts", *complaint)
     names = {step.name for step in planned}
     for index, step in enumerate(rendering.recipe.steps):
         if step.name in names and step.again and step.again.step not in names:

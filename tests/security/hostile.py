@@ -57,6 +57,13 @@ RECIPES = [
     Refused("over /usr", _mount("{{ workspace.host }}/result", "/usr"), "nothing may be mounted at /usr"),
     Refused("over /proc", _mount("{{ workspace.host }}/result", "/proc"), "nothing may be mounted at /proc"),
     Refused("over everything", _mount("{{ workspace.host }}/result", "/"), "nothing may be mounted at /"),
+    Refused(
+        "a mount below a writable one",
+        _mount("{{ workspace.host }}/result", "/mnt/a", mode="rw")
+        + '[[steps]]\nname = "two"\nargv = ["true"]\n'
+        + '[[steps.mounts]]\nsource = "{{ workspace.host }}/result/sub"\ntarget = "/mnt/b"\n',
+        r"steps\[1\].mounts: .*/result/sub lies inside .*/result, which a step may write",
+    ),
     Refused("options in a mount", _mount("{{ workspace.host }}/result", "/x", more='options = ["suid"]\n'), "unknown"),
     Refused("too much memory", _step('limits = { memory = "64g" }'), r"limits.memory: .*more than the operator allows"),
     Refused("too many processes", _step("limits = { pids = 100000 }"), r"limits.pids: .*more than the operator"),
