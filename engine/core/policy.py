@@ -23,8 +23,9 @@ HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62})\Z")
 
 _SOURCE_TREES = ("/usr", "/etc", "/proc", "/sys", "/dev", "/boot", "/bin", "/sbin", "/lib", "/lib64")
 _RUN_TREES = ("/run", "/var/run")
+_STATE_TREES = ("/var/lib/containers", "/var/spool", "/var/log")
 _HOMES = ("/root", "/home", "/var/root")
-_SYSTEM_DIRS = ("/", "/var", "/var/lib", "/var/lib/containers", "/opt", "/srv", "/tmp", "/mnt")  # noqa: S108
+_SYSTEM_DIRS = ("/", "/var", "/var/lib", "/var/tmp", "/opt", "/srv", "/tmp", "/mnt")  # noqa: S108
 _TARGET_TREES = (
     "/proc",
     "/sys",
@@ -95,7 +96,7 @@ def source_complaint(source: str) -> Complaint | None:
     if complaint := path_complaint(source):
         return complaint
     cure = "mount a directory made for tasks"
-    if source in _SYSTEM_DIRS or any(below(source, tree) for tree in _SOURCE_TREES):
+    if source in _SYSTEM_DIRS or any(below(source, tree) for tree in (*_SOURCE_TREES, *_STATE_TREES)):
         return f"{source} of the host may never be mounted", cure
     if any(below(source, tree) for tree in _RUN_TREES):
         return f"{source}: run-time files and sockets of the host may never be mounted", cure

@@ -126,7 +126,7 @@ def _combine(layers: Sequence[Layer], notes: list[Problem]) -> Loaded:
     file = structure(sources.nest(given), WorkerFile, "settings")
     values["worker.id"] = _worker_id(values["worker.id"], file.hub.workdir)
     file = evolve(file, worker=evolve(file.worker, id=values["worker.id"].value))
-    problems = [Problem(values[path].origin, "", message, cure) for path, message, cure in _complaints(file)]
+    problems = [_problem(values, *complaint) for complaint in _complaints(file)]
     if problems:
         raise BadInput(problems)
     if file.hub.sleeptime > MAX_CHECK_IN:
@@ -146,6 +146,12 @@ def _combine(layers: Sequence[Layer], notes: list[Problem]) -> Loaded:
         notes=tuple(notes),
         file=file,
     )
+
+
+def _problem(values: Mapping[str, Effective], path: str, message: str, cure: str) -> Problem:
+    """A complaint about the value at `path`, which may lie within a setting: ``adjutant_images[0].image``."""
+    setting, within = re.fullmatch(r"([^\[]+)(.*)", path).groups()  # type: ignore[union-attr]  # it always matches
+    return Problem(values[setting].origin + within, "", message, cure)
 
 
 def _effective(path: str, layers: Sequence[Layer]) -> Effective:
@@ -215,6 +221,7 @@ def _complaints(file: WorkerFile) -> Iterator[tuple[str, str, str]]:
     for key in file.adjutant_container_labels:
         if key.startswith(LABEL_PREFIX):
             yield "adjutant_container_labels", f"'{key}' is set by the worker itself", "use another prefix"
+    yield from _mount_complaints(file)
     yield from _image_and_secret_complaints(file)
     for name, seconds in (("pull", 1), ("start", 1), ("stop_grace", 0)):
         if getattr(file.adjutant_container_timeouts, name) < seconds:
@@ -222,6 +229,19 @@ def _complaints(file: WorkerFile) -> Iterator[tuple[str, str, str]]:
     for name, text in file.rlimits.items():
         if not name.startswith("RLIMIT_") or not all(_is_limit(part) for part in text.split()) or not text:
             yield "rlimits", f"{name} = '{text}' is no limit", 'write RLIMIT_NOFILE = "soft hard"'
+
+
+def _mount_complaints(file: WorkerFile) -> Iterator[tuple[str, str, str]]:
+    """No rule may open what no recipe may mount, nor the directories of all tasks."""
+    for index, rule in enumerate(file.adjutant_container_mounts):
+        place = f"adjutant_container_mounts[{index}]"
+        if complaint := policy.source_complaint(rule.source):
+            yield f"{place}.source", *complaint
+        elif policy.below(rule.source, file.hub.workdir) or policy.below(file.hub.workdir, rule.source):
+            cure = "mount a directory beside it, or move hub.workdir"
+            yield f"{place}.source", f"{rule.source} overlaps hub.workdir, where every task's files are", cure
+        if complaint := policy.target_complaint(rule.target):
+            yield f"{place}.target", *complaint
 
 
 def _image_and_secret_complaints(file: WorkerFile) -> Iterator[tuple[str, str, str]]:

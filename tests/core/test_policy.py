@@ -18,7 +18,8 @@ WORKSPACE = "/var/tmp/koji-adjutant/7"
     [
         "/", "/usr", "/usr/share", "/etc", "/etc/passwd", "/proc", "/proc/1", "/sys", "/dev", "/dev/kvm", "/boot",
         "/bin", "/lib64", "/run", "/run/podman/podman.sock", "/var/run/podman", "/root", "/home", "/home/alice",
-        "/home/alice/.ssh", "/srv/x/.gnupg/y", "/var", "/tmp", "/mnt", "/var/lib/containers", "relative", "",
+        "/home/alice/.ssh", "/srv/x/.gnupg/y", "/var", "/tmp", "/mnt", "/var/lib/containers", "/var/lib/containers/x",
+        "/var/log/x", "/var/spool/cron", "/var/tmp", "relative", "",
         "/a/../etc", "/a//b", "/a/./b", "/a\nb", "/a\x00b",
     ],
 )  # fmt: skip

@@ -277,3 +277,15 @@ def test_convert_says_the_same_and_is_private(tmp_path: Path) -> None:
 def test_the_class_has_a_description_for_every_key() -> None:
     assert all(leaf.summary for leaf in LEAVES.values() if leaf.table in {"", "hub", "worker", "buildroots"})
     assert WorkerFile().hub.sleeptime == 15
+
+
+@pytest.mark.parametrize("source", ["/", "/var/tmp", "/var/log", "/var/tmp/koji-adjutant", "/var/tmp/koji-adjutant/7"])
+def test_a_mount_rule_opens_nothing_that_no_recipe_may_mount(source: str, tmp_path: Path) -> None:
+    rule = f'[[adjutant_container_mounts]]\nsource = "{source}"\ntarget = "/mnt/x"\n'
+    with pytest.raises(BadInput, match=r"adjutant_container_mounts\[0\].source: .*" + source):
+        load(tmp_path, rule)
+
+
+def test_an_image_rule_that_names_no_image_is_told_with_its_place(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"worker.toml: adjutant_images\[1\].image: '-x': is not an image"):
+        load(tmp_path, '[[adjutant_images]]\nimage = "a/b:1"\n[[adjutant_images]]\nimage = "-x"\n')
