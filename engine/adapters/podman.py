@@ -59,7 +59,7 @@ class PodmanManager:
         self._api = PodmanApi(self.service)
         self.secrets = PodmanSecrets(self._api, config.secrets)
         self._roots: dict[str, str] = {}
-        self.denials: Callable[[float, float, str | None], list[str]] = selinux.denials
+        self.denials: Callable[[float, float, str | None, str | None], list[str]] = selinux.denials
         """Asked when a container has ended; what it answers ends the log (ADR "SELinux": denials are logged)."""
 
     def __enter__(self) -> Self:
@@ -129,7 +129,9 @@ class PodmanManager:
         except Refused as error:
             if error.status == 404:
                 return False
-            raise
+            if not force:
+                raise
+            state = {}  # its layer is gone or its state broken: podman cannot look at it, but can remove it
         forced = False
         if state.get("Status") in ("running", "paused", "stopping"):
             if not force:
@@ -167,8 +169,10 @@ class PodmanManager:
                 outcome = self._watch(handle).run(
                     timeout=timeout, cancelled=cancelled, output=output, log=log, log_limit=log_limit
                 )
-                if log is not None and (found := self.denials(began, time.time(), spec.selinux_level)):
-                    log(selinux.denial_note(found).encode())
+                if log is not None:
+                    found = self.denials(began, time.time(), spec.selinux_level, spec.selinux_type)
+                    if found:
+                        log(selinux.denial_note(found).encode())
                 try:
                     self._delete(handle)
                 except ContainerError as error:  # the result counts more; the labels let housekeeping find it

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 MAX_DENIALS = 50
-_AUDIT_LOG = Path("/var/log/audit/audit.log")
+CONTAINER_TYPE = "container_t"
+"""The type of a container's processes where nobody names another."""
+AUDIT_LOG = Path("/var/log/audit/audit.log")
 _TAIL_BYTES = 4 * 1024 * 1024
 _STAMP = re.compile(r"audit\((?P<time>[0-9]+\.[0-9]+):[0-9]+\)")
 
@@ -32,26 +34,30 @@ def file_type(path: str) -> str | None:
     return parts[2] if len(parts) > 2 else None
 
 
-def denials(since: float, until: float, level: str | None = None) -> list[str]:
+def denials(since: float, until: float, level: str | None = None, type_: str | None = None) -> list[str]:
     """AVC denials of containers between two times (seconds since the epoch), oldest first, at most `MAX_DENIALS`.
 
-    From the audit log, else the journal; none where neither may be read. `level` (``s0:c1,c2``) picks one task's.
+    From the audit log, and from the journal where that has none; none where neither may be read. `level`
+    (``s0:c1,c2``) picks one task's, `type_` is the type its processes have, None: `CONTAINER_TYPE`.
     """
     if not mode():
         return []
-    return select_denials(_lines(since, until), since, until, level)
+    found = select_denials(audit_lines(), since, until, level, type_)
+    return found or select_denials(journal_lines(since, until), since, until, level, type_)
 
 
-def select_denials(lines: Iterable[str], since: float, until: float, level: str | None = None) -> list[str]:
+def select_denials(
+    lines: Iterable[str], since: float, until: float, level: str | None = None, type_: str | None = None
+) -> list[str]:
     """Those of `lines` (as auditd or the kernel write them) that deny something to a container."""
+    subject = f":{type_ or CONTAINER_TYPE}:{level or ''}"
+    subject += " " if level else ""
     found = []
     for line in lines:
-        if "avc:" not in line or "denied" not in line or "container_t" not in line:
+        if "avc:" not in line or "denied" not in line or subject not in line.partition("tcontext=")[0]:
             continue
         stamp = _STAMP.search(line)
         if stamp is None or not since <= float(stamp["time"]) <= until:
-            continue
-        if level is not None and f":container_t:{level} " not in line:
             continue
         found.append(line.strip())
         if len(found) == MAX_DENIALS:
@@ -68,25 +74,23 @@ def denial_note(found: list[str]) -> str:
     return "\n".join([head, *found]) + "\n"
 
 
-def _lines(since: float, until: float) -> Iterator[str]:
+def audit_lines(path: Path = AUDIT_LOG) -> Iterator[str]:
+    """The last lines of auditd's file; none where there is none or it may not be read."""
     try:
-        with _AUDIT_LOG.open("rb") as file:
+        with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _TAIL_BYTES))
             yield from file.read(_TAIL_BYTES).decode(errors="replace").splitlines()
-            return
     except OSError:
-        pass
-    words = [
-        "journalctl",
-        "--quiet",
-        "--no-pager",
-        "--output=cat",
-        f"--since=@{int(since)}",
-        f"--until=@{int(until) + 1}",
-    ]
+        return
+
+
+def journal_lines(since: float, until: float, program: str = "journalctl") -> Iterator[str]:
+    """The journal's lines of the kernel and of audit between two times (seconds since the epoch)."""
+    when = [f"--since=@{int(since)}", f"--until=@{int(until) + 1}"]
+    words = [program, "--quiet", "--no-pager", "--output=cat", *when, "_TRANSPORT=audit", "+", "_TRANSPORT=kernel"]
     try:
-        done = subprocess.run([*words, "_TRANSPORT=audit", "+", "_TRANSPORT=kernel"], capture_output=True, check=False)
+        done = subprocess.run(words, capture_output=True, check=False)
     except OSError:
         return
     yield from done.stdout.decode(errors="replace").splitlines()

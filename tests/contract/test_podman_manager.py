@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import threading
 import time
@@ -18,7 +19,7 @@ from engine.core.errors import ContainerError
 from engine.core.manager import ContainerTimeouts
 from engine.core.spec import ContainerHandle, ContainerSpec, ResourceLimits, VolumeMount
 from tests.contract.commands import sh
-from tests.podman_fixtures import LABELS, WORKER, private_manager
+from tests.podman_fixtures import LABELS, WORKER, podman, private_manager
 
 pytestmark = pytest.mark.podman
 
@@ -222,3 +223,12 @@ def test_many_at_once_are_not_mixed_up(manager: PodmanManager, tiny_image: str) 
         thread.join()
     assert outputs == {number: f"{number}\n{number}".encode() for number in range(20)}
     assert not manager.containers(LABELS)
+
+
+def test_a_container_whose_layer_is_gone_is_removed(manager: PodmanManager, tiny_image: str) -> None:
+    """As after a crash in the middle of a removal; one such must not be in the way of everything else."""
+    handle = manager.create(spec(tiny_image, "true"))
+    upper = podman("inspect", "--format", "{{.GraphDriver.Data.UpperDir}}", handle.id).strip()
+    shutil.rmtree(Path(upper).parent)
+    manager.remove(handle, force=True)
+    assert handle.name not in [info.name for info in manager.containers(LABELS)]

@@ -122,6 +122,40 @@ def test_denials_of_a_tasks_containers_are_picked(level: str | None, numbers: li
     assert [line.split("):")[0].rsplit(":", 1)[1] for line in found] == numbers
 
 
+def test_denials_of_a_type_of_its_own_are_picked() -> None:
+    """`worker.selinux_type`: the processes are of that type, and no others' denials are a task's."""
+    lines = AUDIT.replace(":container_t:", ":container_build_t:").splitlines()
+    for level in (None, "s0:c1,c2"):
+        assert selinux.select_denials(lines, 1763900000, 1763900010, level, "container_build_t")
+        assert selinux.select_denials(lines, 1763900000, 1763900010, level) == []
+        assert selinux.select_denials(AUDIT.splitlines(), 1763900000, 1763900010, level, "container_build_t") == []
+
+
+def test_a_file_of_a_containers_label_is_no_container() -> None:
+    line = AUDIT.splitlines()[0].replace("scontext=system_u:system_r:container_t", "scontext=system_u:system_r:cron_t")
+    assert selinux.select_denials([line.replace("default_t", "container_t")], 1763900000, 1763900010) == []
+
+
+def test_the_end_of_the_audit_log_is_read(tmp_path: Path) -> None:
+    log = tmp_path / "audit.log"
+    assert list(selinux.audit_lines(log)) == []
+    log.write_text("x" * 5_000_000 + "\n" + AUDIT)
+    assert list(selinux.audit_lines(log))[1:] == AUDIT.splitlines()
+
+
+def test_the_journal_is_asked_for_the_kernel_and_for_audit(tmp_path: Path) -> None:
+    """A program in journalctl's place: here is no journal. It must be asked for the time of the step."""
+    program = tmp_path / "journalctl"
+    program.write_text(f'#!/bin/sh\necho "$*" > {tmp_path}/asked\ncat <<"END"\n{AUDIT}END\n')
+    program.chmod(0o755)
+    found = selinux.select_denials(selinux.journal_lines(1763900000.5, 1763900002.1, str(program)), 0, 2e9, "s0:c1,c2")
+    assert len(found) == 3
+    asked = (tmp_path / "asked").read_text().split()
+    assert asked[-3:] == ["_TRANSPORT=audit", "+", "_TRANSPORT=kernel"]
+    assert {"--since=@1763900000", "--until=@1763900003"} <= set(asked)
+    assert list(selinux.journal_lines(0, 1, str(tmp_path / "absent"))) == []
+
+
 def test_a_flood_of_denials_is_cut() -> None:
     found = selinux.select_denials([AUDIT.splitlines()[0]] * 5000, 1763900000, 1763900010)
     assert len(found) == selinux.MAX_DENIALS
@@ -132,11 +166,12 @@ def test_a_flood_of_denials_is_cut() -> None:
 @pytest.mark.podman
 def test_denials_end_the_steps_log(made: ContainerSpec, manager: PodmanManager) -> None:
     asked: list[str | None] = []
+    audit = AUDIT.replace(":container_t:", ":container_build_t:")
 
-    def denials(since: float, until: float, level: str | None) -> list[str]:
+    def denials(since: float, until: float, level: str | None, type_: str | None) -> list[str]:
         assert since < until
-        asked.append(level)
-        return selinux.select_denials(AUDIT.splitlines(), 0, 2e9, level)
+        asked.extend([level, type_])
+        return selinux.select_denials(audit.splitlines(), 0, 2e9, level, type_)
 
     output: list[bytes] = []
     before, manager.denials = manager.denials, denials
@@ -147,7 +182,7 @@ def test_denials_end_the_steps_log(made: ContainerSpec, manager: PodmanManager) 
     text = b"".join(output).decode()
     assert text.startswith("out\n")
     assert "SELinux denied 3 accesses" in text
-    assert asked == ["s0:c1,c2"]
+    assert asked == ["s0:c1,c2", "container_build_t"]
 
 
 def test_mode_and_file_type(tmp_path: Path) -> None:
