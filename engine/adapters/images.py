@@ -22,7 +22,7 @@ from engine.core.images import IMAGE_LABEL
 from engine.core.registry import judge_transfer
 
 ENVIRONMENT = "ADJUTANT_IMAGES"
-_RACES, _VANISHED = 4, "retrieving label for image"
+_RACES, _VANISHED = 4, "retrieving "  # its label, its parent: of an image that is gone by then
 OPERATOR = Path("/etc/koji-adjutant/images")
 
 
@@ -45,6 +45,10 @@ class Output:
     code: int
     out: str
     err: str
+
+
+class InUse(ContainerError):
+    """A container uses the image, so it is not removed."""
 
 
 class PodmanImages:
@@ -117,8 +121,12 @@ class PodmanImages:
         self._checked(["tag", image, name], "tag", image)
 
     def remove(self, image: str) -> None:
-        """Remove a name, and the image with its last one. An image in use is an error, it is never forced."""
-        self._checked(["rmi", image], "remove", image, "remove the containers that use it first: engine gc")
+        """Remove a name, and the image with its last one. An image in use is `InUse`, it is never forced."""
+        done = self._run(["rmi", image])
+        if done.code:
+            kind = InUse if "in use" in done.err or "used by" in done.err else ContainerError
+            cure = "remove the containers that use it first: engine gc"
+            raise kind("remove", image, _reason(done), cure=cure if kind is InUse else "")
 
     def push(self, image: str, destination: str, options: Sequence[str] = ()) -> None:
         """Copy `image` to the registry; `options` are podman's (``--tls-verify=false``, ``--authfile=…``)."""

@@ -53,7 +53,9 @@ def find_image(api: PodmanApi, image: str) -> ImageInfo | None:
     except Refused as error:
         if error.status == 404:
             return None
-        raise
+        # A layer that is gone: podman knows the image, and cannot say what it is.
+        cure = f"the stored image may be damaged: podman rmi --force {image}, then pull or build it again"
+        raise ContainerError("find image", image, error.why, cure=cure) from None
     return ImageInfo(
         id=str(answer["Id"]).removeprefix("sha256:"),
         digest=str(answer.get("Digest") or ""),

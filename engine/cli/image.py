@@ -209,14 +209,21 @@ def rollback(name: str, release: str, repository: str) -> None:
 @_REPOSITORY
 @click.option("--keep", default=3, show_default=True, type=click.IntRange(min=1), help="Newest versions to keep.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
-def prune(name: str, repository: str, keep: int, dry_run: bool) -> None:
-    """Remove old versions of REPOSITORY:NAME, never the one that is NAME now or that a container uses."""
-    from engine.adapters.images import PodmanImages
-    from engine.core.images import parse_reference, prunable
+@_CONFIG
+def prune(name: str, repository: str, keep: int, dry_run: bool, config_path: str | None) -> None:
+    """Remove old versions of REPOSITORY:NAME.
 
+    Never the one that is NAME now, one that the settings name, or one that a container uses.
+    """
+    from engine.adapters.images import InUse, PodmanImages
+    from engine.core.images import parse_reference, prunable
+    from engine.settings import load_settings
+
+    settings = load_settings(config_path).settings
     store = PodmanImages()
     tags: list[str] = []
-    spared: set[str] = set()
+    named = [settings.adjutant_task_image_default, *(rule.image for rule in settings.adjutant_images)]
+    spared = {ref.tag for text in named if (ref := parse_reference(text)).repository == repository}
     for entry in store.images():
         mine = [ref.tag for text in entry.names if (ref := parse_reference(text)).repository == repository]
         tags += mine
@@ -224,7 +231,11 @@ def prune(name: str, repository: str, keep: int, dry_run: bool) -> None:
             spared |= set(mine)
     for tag in prunable(tags, name, keep, spared):
         if not dry_run:
-            store.remove(f"{repository}:{tag}")
+            try:
+                store.remove(f"{repository}:{tag}")
+            except InUse as error:
+                click.echo(f"kept: {error}", err=True)
+                continue
         click.echo(f"{'would remove' if dry_run else 'removed'} {repository}:{tag}")
 
 

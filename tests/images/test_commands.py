@@ -77,6 +77,26 @@ def test_versions_are_kept_rolled_back_and_pruned(recipes: Path, tiny_image: str
     assert sorted(left) == ["small", "small-v1.0.0", "small-v1.2.0"]
 
 
+def test_prune_spares_what_the_settings_name_and_containers_use(recipes: Path, tiny_image: str, tmp_path: Path) -> None:
+    for version in ("1", "2", "3", "4", "5"):
+        build(recipes, tiny_image, "--no-check", "--version", version)
+    config = tmp_path / "worker.toml"
+    config.write_text(
+        f'adjutant_task_image_default = "{REPOSITORY}:small-v1"\n'
+        f'[[adjutant_images]]\nimage = "{REPOSITORY}:small-v3"\ntag = "f*"\n'
+    )
+    user = f"prune-{os.getpid()}"
+    podman("create", "--name", user, f"{REPOSITORY}:small-v2", "true")
+    try:
+        done = engine("prune", "small", "--repository", REPOSITORY, "--keep", "1", "--config", str(config))
+    finally:
+        podman("rm", "--force", user)
+    assert done.stdout.split("\n")[:-1] == [f"removed {REPOSITORY}:small-v4"]
+    assert f"{REPOSITORY}:small-v2" in done.stderr
+    left = podman("images", "--format", "{{.Tag}}", REPOSITORY).split()
+    assert sorted(left) == ["small", "small-v1", "small-v2", "small-v3", "small-v5"]
+
+
 def test_a_version_never_moves(recipes: Path, tiny_image: str) -> None:
     build(recipes, tiny_image, "--no-check", "--version", "1")
     with pytest.raises(BadInput, match="small-v1 exists already"):
