@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import stat
 import time
@@ -10,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from engine.adapters import podman_images
 from engine.adapters.podman import PodmanConfig, PodmanManager
+from engine.cli.image import image as image_commands
 from engine.core.errors import ContainerError
 from engine.core.manager import ContainerTimeouts, PullPolicy
 from tests.podmanhost import import_tiny, podman
@@ -66,9 +69,33 @@ def pulling(tmp_path: Path, tiny_image: str) -> Iterator[Pulling]:
         registry.stop()
 
 
+SHIPPED = podman_images.RETRY_PAUSES
+
+
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(podman_images, "RETRY_PAUSES", (0.05, 0.1))
+
+
+class Retries(logging.Handler):
+    """Counts the attempts to pull again, as the log tells of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pauses: list[float] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "trying again" in record.getMessage() and isinstance(record.args, tuple):
+            self.pauses.append(float(str(record.args[1])))
+
+
+@pytest.fixture(autouse=True)
+def retries() -> Iterator[Retries]:
+    """Nothing but a fault of the transport is tried again, and such a one with all pauses: held in every test."""
+    handler = Retries()
+    podman_images.logger.addHandler(handler)
+    yield handler
+    podman_images.logger.removeHandler(handler)
 
 
 def content(image: str) -> str:
@@ -88,6 +115,11 @@ def refused(manager: PodmanManager, image: str, policy: PullPolicy | None = None
     assert error.why
     assert error.cure, error
     return error
+
+
+def test_the_pauses_grow() -> None:
+    assert SHIPPED
+    assert list(SHIPPED) == sorted(set(SHIPPED))
 
 
 def test_absent_is_pulled_present_is_kept_and_always_asks_again(pulling: Pulling) -> None:
@@ -114,29 +146,32 @@ def test_absent_is_pulled_present_is_kept_and_always_asks_again(pulling: Pulling
     assert content(target) == "new"
 
 
-def test_never_does_not_ask_the_registry(pulling: Pulling) -> None:
+def test_never_does_not_ask_the_registry(pulling: Pulling, retries: Retries) -> None:
     image = pulling.push("a:1")
     error = refused(pulling.manager(), image, "never")
     assert not error.retry
     assert "never" in error.why
     assert not here(image)
+    assert retries.pauses == []
 
 
-def test_what_the_registry_does_not_have(pulling: Pulling) -> None:
+def test_what_the_registry_does_not_have(pulling: Pulling, retries: Retries) -> None:
     pulling.push("a:1")
     manager = pulling.manager()
     for name in ("a:2", "nothing:1"):
         error = refused(manager, f"{pulling.registry.address}/{name}")
         assert not error.retry
         assert "correct the name" in error.cure
+    assert retries.pauses == []
 
 
-def test_registry_down(pulling: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_registry_down(pulling: Pulling, monkeypatch: pytest.MonkeyPatch, retries: Retries) -> None:
     monkeypatch.setattr(podman_images, "RETRY_PAUSES", (0.05,))
     image = pulling.push("a:1")
     manager = pulling.manager()
     pulling.registry.stop()
     error = refused(manager, image)
+    assert retries.pauses == [0.05]
     assert error.retry
     assert "refused" in error.why
     assert "does not answer" in error.cure
@@ -202,7 +237,7 @@ def test_slower_than_the_pull_timeout(pulling: Pulling) -> None:
 
 
 @pytest.mark.parametrize("how", ["corrupt", "truncated"])
-def test_a_damaged_blob(pulling: Pulling, how: str) -> None:
+def test_a_damaged_blob(pulling: Pulling, how: str, retries: Retries) -> None:
     image = pulling.push("a:1")
     blob = pulling.registry.blobs()[0]
     good = blob.read_bytes()
@@ -216,9 +251,10 @@ def test_a_damaged_blob(pulling: Pulling, how: str) -> None:
     blob.write_bytes(good)  # repaired: the next task works
     manager.ensure_image_available(image)
     assert content(image) == "one"
+    assert retries.pauses == [0.05, 0.1]
 
 
-def test_a_manifest_of_another_architecture_is_refused_and_not_kept(pulling: Pulling) -> None:
+def test_a_manifest_of_another_architecture_is_refused_and_not_kept(pulling: Pulling, retries: Retries) -> None:
     local = f"localhost/adjutant-test-push-{os.getpid()}:arm"
     containerfile = pulling.folder / "Containerfile"
     containerfile.write_text("FROM scratch\nCOPY Containerfile /x\n")
@@ -231,9 +267,10 @@ def test_a_manifest_of_another_architecture_is_refused_and_not_kept(pulling: Pul
     assert "arm64" in error.why
     assert "architecture" in error.cure
     assert not here(target)
+    assert retries.pauses == []
 
 
-def test_a_list_of_manifests_without_ours(pulling: Pulling) -> None:
+def test_a_list_of_manifests_without_ours(pulling: Pulling, retries: Retries) -> None:
     image = pulling.push("a:1")
     name = f"localhost/adjutant-test-list-{os.getpid()}"
     podman("manifest", "create", name)
@@ -246,6 +283,7 @@ def test_a_list_of_manifests_without_ours(pulling: Pulling) -> None:
     error = refused(pulling.manager(), target)
     assert not error.retry
     assert "architecture" in error.cure
+    assert retries.pauses == []
 
 
 @pytest.fixture
@@ -275,7 +313,7 @@ def write_auth(pulling: Pulling, data: object) -> None:
     (pulling.folder / "run/containers/auth.json").write_text(json.dumps(data))
 
 
-def test_logins(guarded: Pulling) -> None:
+def test_logins(guarded: Pulling, retries: Retries) -> None:
     import base64
 
     image = guarded.push("a:1", "one", "--creds", ":".join(LOGIN))
@@ -296,6 +334,7 @@ def test_logins(guarded: Pulling) -> None:
     write_auth(guarded, {"auths": {guarded.registry.address: {"auth": good}}})
     manager.ensure_image_available(image)
     assert content(image) == "one"
+    assert retries.pauses == []
 
 
 def test_a_credential_helper(guarded: Pulling) -> None:
@@ -309,7 +348,7 @@ def test_a_credential_helper(guarded: Pulling) -> None:
     assert content(image) == "one"
 
 
-def test_tls(tmp_path: Path, tiny_image: str) -> None:
+def test_tls(tmp_path: Path, tiny_image: str, retries: Retries) -> None:
     registry = Registry(tmp_path / "registry", tls=True)
     registry.start()
     pulling = Pulling(tmp_path, tiny_image, registry)  # nothing is insecure
@@ -319,6 +358,7 @@ def test_tls(tmp_path: Path, tiny_image: str) -> None:
         manager = pulling.manager()
         error = refused(manager, image)
         assert not error.retry
+        assert retries.pauses == []
         assert "x509" in error.why
         assert "certs.d" in error.cure
         assert not here(image)
@@ -336,9 +376,26 @@ def test_tls(tmp_path: Path, tiny_image: str) -> None:
             registry.stop()
 
 
-def test_plain_http_without_leave(pulling: Pulling) -> None:
+def test_plain_http_without_leave(pulling: Pulling, retries: Retries) -> None:
     image = pulling.push("a:1")
     registries_conf(pulling.folder)  # not insecure any more
     error = refused(pulling.manager(), image)
     assert not error.retry
     assert "insecure" in error.cure
+    assert retries.pauses == []
+
+
+def test_the_operators_push_and_pull(pulling: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`engine image push` and `pull`: what the one sends, the other fetches and tells the digest of."""
+    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", pulling.env["CONTAINERS_REGISTRIES_CONF"])
+    local = import_tiny(f"localhost/adjutant-test-push-{os.getpid()}:2", pulling.folder, extra={"content": "pushed"})
+    target = f"{pulling.registry.address}/team/task:1"
+    said = CliRunner().invoke(image_commands, ["push", local, target, "--", "--tls-verify=false"])
+    assert (said.exit_code, said.stdout) == (0, f"{target}\n"), said.output
+    podman("rmi", "--force", local)
+    assert not here(target)
+    got = CliRunner().invoke(image_commands, ["pull", target])
+    assert got.exit_code == 0, got.output
+    digest = podman("image", "inspect", "--format", "{{.Digest}}", target).strip()
+    assert got.stdout.split()[0] == digest
+    assert content(target) == "pushed"
