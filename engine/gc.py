@@ -29,7 +29,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 CHECK_AGE = 3600.0
-"""Seconds after which a container of a check (`engine doctor`, `engine image check`) must be over."""
+"""Seconds after which a container of a check (`engine doctor`, `engine image check`) must be over, and one of which
+only the storage is left was not just being made."""
 
 
 @frozen(kw_only=True)
@@ -81,6 +82,9 @@ class _Collector:
             workspaces += self._workspaces(place, kept_seconds)
             living |= {str(number) for number in place.ids()}
         dead = [info for info in containers if self._is_dead(info, living)]
+        # Long enough ago that nobody is just making it, of whatever worker: by the name alone one cannot be sure.
+        lost = self._ask(self.manager.storage_containers)
+        lost = [info for info in lost if self._is_dead(info, living) and time.time() - info.created > CHECK_AGE]
         # A root's own container goes last: steps run on it.
         dead.sort(key=lambda info: info.state == "created")
         return Collected(
@@ -88,7 +92,8 @@ class _Collector:
             containers=self._each(
                 ((info.name, ContainerHandle(id=info.id, name=info.name)) for info in dead),
                 lambda handle: self.manager.remove(handle, force=True),
-            ),
+            )
+            + self._each(((info.name, info.name) for info in lost), self.manager.remove_storage),
             secrets=self._each(
                 ((secret.name, secret.name) for secret in secrets if secret.task_id not in living),
                 self.manager.secrets.remove,

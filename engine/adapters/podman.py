@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +31,7 @@ from engine.adapters.secrets import PodmanSecrets
 from engine.core.errors import ContainerError
 from engine.core.manager import Cancelled, ContainerInfo, ContainerTimeouts, ImageInfo, LogSink, Outcome, PullPolicy
 from engine.core.podman_form import anchors_of, body
-from engine.core.spec import LABEL_WORKER_ID, AnchorSpec, ContainerHandle, ContainerSpec
+from engine.core.spec import LABEL_TASK_ID, LABEL_WORKER_ID, AnchorSpec, ContainerHandle, ContainerSpec
 
 logger = logging.getLogger(__name__)
 
@@ -244,6 +245,30 @@ class PodmanManager:
             )
             for item in found or []
         ]
+
+    def storage_containers(self) -> list[ContainerInfo]:
+        """Containers of which only the storage is left, with this worker's names: their labels are lost.
+
+        A broken database, or a removal that was cut off, leaves them. `remove_storage` removes one.
+        """
+        params = {"all": "true", "external": "true"}
+        found = self._api.call("GET", "/containers/json", what="list", where="containers", params=params)
+        ours = re.compile(rf"adjutant-{re.escape(self.config.worker_id)}-([0-9]+)-")
+        return [
+            ContainerInfo(
+                id=item["Names"][0],
+                name=item["Names"][0],
+                state=item["State"],
+                labels={LABEL_WORKER_ID: self.config.worker_id, LABEL_TASK_ID: name[1]},
+                created=_seconds_of(item["Created"]),
+            )
+            for item in found or []
+            if item["State"] == "storage" and (name := ours.match(item["Names"][0]))
+        ]
+
+    def remove_storage(self, name: str) -> None:
+        """Remove what is left of the container `name`; see `storage_containers`."""
+        self._delete(ContainerHandle(id=name, name=name))
 
     # Below: podman's side of it
 
