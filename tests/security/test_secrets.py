@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +22,7 @@ from engine.core.podman_form import body, shell_text
 from engine.core.render import render
 from engine.core.spec import ContainerSpec
 from tests.podmanhost import podman
+from tests.security.searching import holding, needles
 
 SECRET = "hunter2-a3f1-sentinel"
 
@@ -80,24 +81,11 @@ def settings_of(manager: PodmanManager, files: dict[str, str], tmp_path: Path, i
     )
 
 
-def places(*folders: Path | str) -> Iterator[Path]:
-    for folder in folders:
-        for directory, _names, names in os.walk(folder):
-            for name in names:
-                yield Path(directory, name)
-
-
-def holding(needle: str, *folders: Path | str) -> list[Path]:
-    found = []
-    for path in places(*folders):
-        try:
-            if not stat.S_ISREG(path.lstat().st_mode) or path.stat().st_size > 50_000_000:
-                continue
-            if needle.encode() in path.read_bytes():
-                found.append(path)
-        except OSError:
-            continue
-    return found
+@pytest.mark.parametrize("before", [b"", b"x", b"xy", b"xyz"])
+def test_the_search_sees_through_base64(before: bytes) -> None:
+    encoded = base64.b64encode(before + SECRET.encode() + b"more")
+    assert any(needle in encoded for needle in needles(SECRET))
+    assert not any(needle in base64.b64encode(b"another text altogether") for needle in needles(SECRET))
 
 
 @pytest.mark.podman
@@ -109,14 +97,17 @@ def test_a_secret_reaches_its_step_and_is_found_nowhere_else(
     for directory in made.directories:
         os.makedirs(tmp_path / "work/7" / directory, mode=0o777)
     said: dict[str, bytes] = {}
-    inspected = ""
+    inspected, stored = "", []
+    info = lending.info()["store"]
+    root, run = info["graphRoot"], info["runRoot"]
     for step in made.steps:
         output: list[bytes] = []
 
         def look(data: bytes, output: list[bytes] = output, name: str = step.container.name) -> None:
-            nonlocal inspected
+            nonlocal inspected, stored
             output.append(data)
             if not inspected:  # while it runs
+                stored = holding(SECRET, f"{root}/secrets")
                 inspected = podman("inspect", name, check=False) + podman("secret", "inspect", *_names())
 
         outcome = lending.run(step.container, log=look)
@@ -129,10 +120,9 @@ def test_a_secret_reaches_its_step_and_is_found_nowhere_else(
     # Plan, printed command, posted body, inspect, logs.
     texts = [json.dumps(made.data()), inspected, *(text.decode() for text in said.values())]
     texts += [shell_text(step.container) + json.dumps(body(step.container, {})) for step in made.steps]
-    assert [text for text in texts if SECRET in text] == []
+    assert [text for text in texts if any(needle.decode() in text for needle in needles(SECRET))] == []
     # Everything written below the work directory; podman's storage and state, now that the step is over.
-    info = lending.info()["store"]
-    root, run = info["graphRoot"], info["runRoot"]
+    assert stored, "the search does not find the secret even while podman keeps it"
     written = [f"{root}/secrets", f"{root}/overlay-containers", run, tmp_path / "work"]
     assert holding(SECRET, *written) == []
 
