@@ -29,9 +29,10 @@ fault_text. A raw upload is method "rawUpload", args (directory, name), kwargs o
 
 By hand: `python -m tests.hub --topdir DIR --port 8080`.
 
-Logins: by password; with `HubStandIn(..., tls=Authority(folder))` by certificate as well.
+Logins: by password; with `HubStandIn(..., tls=Authority(folder))` by certificate as well; with `realm=Realm(folder)`,
+a KDC of one's own, by Kerberos too (koji.ClientSession's gssapi_login).
 
-Not here: GSSAPI, volumes, maven, win, image and dist-repo calls, drafts, mail, the lock of a
+Not here: volumes, maven, win, image and dist-repo calls, drafts, mail, the lock of a
 file that two clients upload at once, noarch comparison and tag policies. What of the
 recorded traffic is not answered alike is listed in test_transcripts.py.
 """
@@ -41,8 +42,9 @@ from __future__ import annotations
 from .certificates import Authority
 from .clock import Clock
 from .dispatch import CallRecord
+from .realm import Realm, why_no_realm
 from .rpm_files import minimal_rpm
 from .settings import Settings
 from .standin import HubStandIn
 
-__all__ = ["Authority", "CallRecord", "Clock", "HubStandIn", "Settings", "minimal_rpm"]
+__all__ = ["Authority", "CallRecord", "Clock", "HubStandIn", "Realm", "Settings", "minimal_rpm", "why_no_realm"]

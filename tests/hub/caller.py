@@ -20,7 +20,7 @@ class Caller:
     session: Session | None
     nested: Callable[[Caller, str, list[Any]], Any]  #: runs one call of a multiCall
     host: Host | None = None  #: set for `host.*` calls
-    remote_user: str | None = None  #: who the web server says it is: by certificate, at the login
+    remote_user: str | None = None  #: who the web server says it is: by certificate or Kerberos, at the login
 
     @property
     def user(self) -> User | None:

@@ -51,6 +51,7 @@ class Database:
     last_run: float = float("-inf")  #: when the scheduler ran last
     events: list[r.Event] = field(factory=list)
     users: dict[int, r.User] = field(factory=dict)
+    principals: dict[str, str] = field(factory=dict)  #: user names by Kerberos principal
     channels: dict[int, r.Channel] = field(factory=dict)
     hosts: dict[int, r.Host] = field(factory=dict)
     sessions: dict[int, r.Session] = field(factory=dict)

@@ -23,6 +23,7 @@ from .certificates import common_name
 from .dispatch import Credentials, Dispatcher
 from .exports.logins import HUB_VERSION
 from .faults import as_fault
+from .tickets import TicketCheck
 
 __all__ = ["HubServer", "LostAnswers"]
 
@@ -53,11 +54,18 @@ class LostAnswers:
 class HubServer:
     """Listens on 127.0.0.1; `open` and `close` may alternate, the port stays."""
 
-    def __init__(self, dispatcher: Dispatcher, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+        tickets: TicketCheck | None = None,
+    ) -> None:
         self.dispatcher = dispatcher
         self.lost = LostAnswers()
         self.port = port
         self.tls = tls
+        self.tickets = tickets  #: for logins by Kerberos
         self.delay = 0.0  #: seconds every answer waits before it leaves
         self._server: _Server | None = None
 
@@ -143,7 +151,10 @@ class _Request(BaseHTTPRequestHandler):
         if len(body) < length:
             self.close_connection = True
             return
-        remote_user = common_name(self.connection) if url.path == LOGIN_PATH else None
+        remote_user = self._remote_user() if url.path == LOGIN_PATH else None
+        if url.path == LOGIN_PATH and remote_user is None and self.hub.tickets is not None:
+            self._ask_for_ticket()
+            return
         raw = "filename" in query or self.headers.get("Content-Type") == "application/octet-stream"
         method = "rawUpload"
         try:
@@ -163,6 +174,20 @@ class _Request(BaseHTTPRequestHandler):
         if self.hub.delay:
             threading.Event().wait(self.hub.delay)
         self._answer(text.encode())
+
+    def _remote_user(self) -> str | None:
+        """Who logs in, by the client's certificate or by a Kerberos ticket."""
+        name = common_name(self.connection)
+        scheme, _, token = self.headers.get("Authorization", "").partition(" ")
+        if name is None and self.hub.tickets is not None and scheme == "Negotiate":
+            return self.hub.tickets.principal_of(token)
+        return name
+
+    def _ask_for_ticket(self) -> None:
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", "Negotiate")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _call(self, query: dict[str, str], body: bytes, remote_user: str | None) -> tuple[str, Any]:
         if len(body) > self.hub.dispatcher.db.settings.max_request_length:

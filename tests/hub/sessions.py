@@ -64,10 +64,12 @@ def by_password(db: Database, name: str, password: str) -> User:
 
 
 def by_web_server(db: Database, name: str | None) -> User:
-    """The user that the web server vouches for: by a certificate's CN; or AuthError."""
-    user = db.find_user(name) if name else None
+    """The user that the web server vouches for: a certificate's CN, or a Kerberos principal; or AuthError."""
+    user = db.find_user(db.principals.get(name, name)) if name else None
     if user is None or user.status:
-        msg = f"no user for the certificate: {name}" if name else "no certificate was shown"
+        msg = (
+            f"no user for the certificate or principal: {name}" if name else "neither certificate nor ticket was shown"
+        )
         raise koji.AuthError(msg)
     return user
 

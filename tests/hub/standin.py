@@ -16,8 +16,10 @@ from .clock import Clock
 from .contents import Contents
 from .database import Database
 from .dispatch import CallRecord, Dispatcher
+from .realm import Realm
 from .server import FILES_PATH, HUB_PATH, HubServer
 from .settings import Settings
+from .tickets import TicketCheck
 
 __all__ = ["HubStandIn"]
 
@@ -27,7 +29,8 @@ class HubStandIn(Contents):
 
     A context manager; `start` and `stop` do the same by hand. It begins with the users admin (password
     admin) and kojira (password kojira) and the channels default and createrepo, unless `empty`.
-    With `tls` it speaks https only and lets in who shows a certificate of that authority, by its CN.
+    With `tls` it speaks https only and lets in who shows a certificate of that authority, by its CN; with
+    `realm` also who has a ticket of that realm for HTTP/localhost, by `add_principal`.
     """
 
     def __init__(
@@ -39,13 +42,15 @@ class HubStandIn(Contents):
         port: int = 0,
         empty: bool = False,
         tls: Authority | None = None,
+        realm: Realm | None = None,
     ) -> None:
         topdir = Path(topdir).absolute()
         for name in ("work", "packages", "repos", "scratch"):
             (topdir / name).mkdir(parents=True, exist_ok=True)
         super().__init__(Database(topdir, clock or Clock(), settings or Settings()))
         self.dispatcher = Dispatcher(self.db)
-        self.server = HubServer(self.dispatcher, port, tls.server_context() if tls else None)
+        context = tls.server_context() if tls else None
+        self.server = HubServer(self.dispatcher, port, context, _ticket_check(realm) if realm else None)
         if not empty:
             self.add_user("admin", "admin", admin=True)
             self.add_user("kojira", "kojira", permissions=("repo",))
@@ -91,8 +96,15 @@ class HubStandIn(Contents):
 
     @property
     def _site(self) -> str:
-        scheme = "http" if self.server.tls is None else "https"
-        return f"{scheme}://127.0.0.1:{self.server.port}"
+        if self.server.tls is None:
+            return f"http://127.0.0.1:{self.server.port}"
+        name = "localhost" if self.server.tickets else "127.0.0.1"  # tickets are for a host's name
+        return f"https://{name}:{self.server.port}"
+
+    def add_principal(self, principal: str, user: str) -> None:
+        """Let a Kerberos principal log in as `user`."""
+        with self.db.lock:
+            self.db.principals[principal] = user
 
     # -- what happens to hubs
 
@@ -241,3 +253,9 @@ class HubStandIn(Contents):
     def forget_calls(self) -> None:
         with self.db.lock:
             self.dispatcher.log.clear()
+
+
+def _ticket_check(realm: Realm) -> TicketCheck:
+    """The hub's web server as a service of the realm."""
+    realm.add("HTTP/localhost")
+    return TicketCheck(realm.keytab(realm.folder / "hub.keytab", "HTTP/localhost"), realm.environ)

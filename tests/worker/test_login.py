@@ -79,4 +79,4 @@ def test_a_hub_of_another_authority(
 def test_a_certificate_of_nobody(hub: HubStandIn, make_worker: StartWorker, authority: Authority) -> None:
     text = refused(with_certificate(make_worker, authority.user("stranger"), authority.bundle), hub)
     assert "cannot log in" in text
-    assert "no user for the certificate: stranger" in text
+    assert "no user for the certificate or principal: stranger" in text

@@ -39,7 +39,7 @@ class RootExports(Exports):
         renew: bool = False,
         exclusive: bool = False,
     ) -> dict[str, Any]:
-        """For POSTs to /ssllogin: the web server has checked the client's certificate."""
+        """For POSTs to /ssllogin: the web server has checked the client's certificate or ticket."""
         if proxyuser is not None or proxyauthtype is not None:
             msg = "this stand-in proxies nobody"
             raise koji.AuthError(msg)
