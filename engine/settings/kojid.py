@@ -62,6 +62,8 @@ NO_EFFECT: Mapping[str, str] = {
     "pluginpath": "builder plugins are not loaded",
     "pkgurl": "obsolete in kojid too",
 }
+_KERBEROS = "koji has no such option any more: rdns and dns_canonicalize_hostname in krb5.conf decide"
+_GONE: Mapping[str, str] = {"krb_rdns": _KERBEROS, "krb_canon_host": _KERBEROS, "krbservice": "the service is HTTP"}
 # What kojid's own default is: saying that changes nothing, so it is no news.
 _HARMLESS: Mapping[str, str] = {"use_createrepo_c": "true", "support_rpm_source_layout": "true"}
 
@@ -109,7 +111,7 @@ def _notes(path: str, parser: configparser.RawConfigParser, options: Mapping[str
             if _HARMLESS.get(key) != text.strip().lower():
                 yield Problem(path, key, f"has no effect: {NO_EFFECT[key]}")
         elif key not in READ and key not in VARIABLES and not key.startswith("rlimit_"):
-            yield Problem(path, key, "unknown option, ignored", _nearest(key, known))
+            yield Problem(path, key, "unknown option, ignored", _GONE.get(key) or _nearest(key, known))
 
 
 def _nearest(key: str, known: list[str]) -> str:

@@ -98,13 +98,17 @@ def test_a_kojid_conf_is_read_as_it_stands(tmp_path: Path) -> None:
 
 
 def test_what_a_kojid_conf_says_in_vain_is_named(tmp_path: Path) -> None:
-    loaded = load(tmp_path, kojid=KOJID + "plugins = runroot\nslepetime = 4\nkeepalive = 1\n[other]\nx = 1\n")
+    loaded = load(
+        tmp_path, kojid=KOJID + "plugins = runroot\nslepetime = 4\nkeepalive = 1\nkrb_rdns = no\n[other]\nx = 1\n"
+    )
     notes = [str(note).replace(f"{tmp_path}/", "") for note in loaded.notes]
     assert notes == [
         "kojid.conf: other: section ignored; kojid itself refuses it",
         "kojid.conf: plugins: has no effect: builder plugins are not loaded; write a recipe for the task type",
         "kojid.conf: slepetime: unknown option, ignored (did you mean 'sleeptime'?)",
         "kojid.conf: keepalive: unknown option, ignored",
+        "kojid.conf: krb_rdns: unknown option, ignored (koji has no such option any more: rdns and "
+        "dns_canonicalize_hostname in krb5.conf decide)",
     ]
 
 
