@@ -48,6 +48,9 @@ iptables                    iptables        -
 dnf                         dnf             -
 docker-registry             docker-registry -
 htpasswd                    apache2-utils   httpd-tools
+krb5kdc                     krb5-kdc        krb5-server
+kadmin.local                krb5-admin-server  krb5-server
+faketime                    faketime        -
 "
 
 os=$(. /etc/os-release 2>/dev/null && echo " ${ID:-} ${ID_LIKE:-} ") || os=" "

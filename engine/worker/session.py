@@ -1,28 +1,34 @@
 """A hub session that survives what hubs do: renewal, lost answers, outages. The rest is koji.ClientSession's.
 
-Three things the library lacks (contract/observed.md): it counts calls from zero after a renewal, which the
-hub refuses; it reports a call as failed whose answer alone was lost; one session may be used by one caller at a
-time, and a task's log uploader is a second one.
+What the library lacks (contract/observed.md): it counts calls from zero after a renewal, which the hub refuses;
+it reports a call as failed whose answer alone was lost; one session may be used by one caller at a time, and a
+task's log uploader is a second one; a Kerberos login neither waits for a KDC or a hub that is away, nor says why it
+failed.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import socket
+import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 import koji
 import requests
 
 from engine.core.errors import BadInput, InfrastructureError, Problem
+from engine.worker import kerberos
 from engine.worker.options import HubOptions
 
 logger = logging.getLogger(__name__)
+_silent = logging.getLogger(f"{__name__}.silent")
+_silent.disabled = True
 
 _ENDS = {
     "host.closeTask": frozenset({"CLOSED"}),
@@ -30,6 +36,8 @@ _ENDS = {
     "host.refuseTask": frozenset({"FREE", "ASSIGNED"}),
 }
 """Calls that end a task, and the states that say they did."""
+UNAUTHORIZED = 401
+_GSSAPI_FAILURE = re.compile(r"\(gssapi auth failed: (.*?)\)\n", re.DOTALL)
 _ANSWERLESS = frozenset({"host.freeTasks", "host.setTaskWeight", "host.setBuildRootList", "host.updateBuildRootList"})
 """Calls whose answer says nothing: committed is done."""
 
@@ -37,10 +45,13 @@ _ANSWERLESS = frozenset({"host.freeTasks", "host.setTaskWeight", "host.setBuildR
 class WorkerSession(koji.ClientSession):  # type: ignore[misc]  # koji has no types
     """koji's session with the gaps above closed. `away_since`: time of the first failed try, while the hub is away."""
 
+    logger: logging.Logger
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.lock = threading.RLock()
         self.away_since: float | None = None
         self.heartbeat: Callable[[], None] | None = None
+        self._last_error: Exception | None = None
         super().__init__(*args, **kwargs)
 
     def setSession(self, sinfo: Mapping[str, Any] | None) -> None:  # noqa: N802 - koji's name
@@ -81,18 +92,76 @@ class WorkerSession(koji.ClientSession):  # type: ignore[misc]  # koji has no ty
             self._note_away(fault.faultCode == koji.ServerOffline.faultCode, fault.faultString)
             raise
         except Exception as error:
-            self._note_away(True, error)
+            self._last_error = error
+            if _status(error) != UNAUTHORIZED:  # that is an answer
+                self._note_away(True, error)
             raise
         self._note_away(False, None)
         return answer
 
-    def _note_away(self, away: bool, why: object) -> None:
+    def _note_away(self, away: bool, why: object, who: str = "the hub") -> None:
         if away and self.away_since is None:
             self.away_since = time.time()
-            logger.warning("the hub does not answer: %s", why)
+            logger.warning("%s does not answer: %s", who, why)
         elif not away and self.away_since is not None:
             logger.warning("the hub answers again after %.0f s", time.time() - self.away_since)
             self.away_since = None
+
+    # Kerberos
+
+    def gssapi_login(
+        self, principal: str, keytab: str, ccache: str, proxyuser: None = None, proxyauthtype: None = None, **how: Any
+    ) -> bool:
+        """As koji's; while the KDC or the hub is away it is tried again as often as any call. Renewals come here, too.
+
+        Raises KerberosError with the reason.
+        """
+        tries = 0
+        while True:
+            tries += 1
+            kerberos.prepare(ccache)
+            self._last_error = None
+            try:
+                with self._tried_once():
+                    return bool(super().gssapi_login(principal, keytab, ccache, proxyuser, proxyauthtype, **how))
+            except koji.GSSAPIAuthError as error:
+                trouble = self._why_no_login(error, principal, keytab, ccache)
+            if not trouble.passing or tries > max(1, self.opts.get("max_retries", 0)):
+                failed = kerberos.KerberosError(trouble.text)
+                failed.problem = trouble.problem
+                raise failed
+            if trouble.healed:
+                logger.warning("%s", trouble.text)
+                continue
+            self._note_away(True, trouble.text, "the KDC")
+            if self.heartbeat is not None:
+                self.heartbeat()
+            time.sleep(self.opts.get("retry_interval", 0))
+
+    @contextmanager
+    def _tried_once(self) -> Iterator[None]:
+        """koji's gssapi_login tries `max_retries` times, so not at all for 0, waits without a heartbeat, and logs each
+        failure as an error with a page to read; what led to it comes from here, in one sentence."""
+        before = {name: self.opts[name] for name in ("max_retries", "retry_interval") if name in self.opts}
+        loud = self.logger
+        self.opts.update(max_retries=1, retry_interval=0)
+        if not loud.isEnabledFor(logging.DEBUG):
+            self.logger = _silent
+        try:
+            yield
+        finally:
+            self.opts.update(before)
+            self.logger = loud
+
+    def _why_no_login(self, error: Exception, principal: str, keytab: str, ccache: str) -> kerberos.Trouble:
+        """What the hub says; if that is "401", what Kerberos says."""
+        status = _status(self._last_error)
+        if status == UNAUTHORIZED:
+            return kerberos.diagnose(urlsplit(self.baseurl).hostname or "", principal, keytab, ccache)
+        fault = self._last_error is None or (status is not None and status < 500)
+        words = _GSSAPI_FAILURE.search(str(error))
+        text = words[1] if words else str(error)
+        return kerberos.Trouble(text, passing=not fault and not koji.is_requests_cert_error(self._last_error))
 
     def give_up_retrying(self) -> None:
         """From now on every call is tried once only: for shutting down while the hub is away."""
@@ -114,11 +183,15 @@ def connect(hub: HubOptions, *, force_lock: bool, debug_xmlrpc: bool = False) ->
         session.exclusiveSession(force=force_lock)
         if session.echo("OK") != ["OK"]:
             raise InfrastructureError(f"hub {hub.server}: does not echo")
+    except kerberos.KerberosError as error:
+        if error.problem is not None:
+            raise BadInput([error.problem]) from None
+        raise InfrastructureError(f"hub {hub.server}: cannot log in: {_plain(error)}") from None
     except koji.AuthLockError as error:
         cure = "stop that one, or take over with --force-lock"
         raise InfrastructureError(f"hub {hub.server}: another daemon works as this user: {error} ({cure})") from None
     except (koji.GenericError, requests.exceptions.RequestException) as error:
-        why = " ".join(str(error).split())
+        why = _plain(error)
         if "CERTIFICATE_VERIFY_FAILED" in why:  # koji hands on its text only
             why = f"its certificate is not trusted (name its authority's certificate in hub.serverca): {why}"
         raise InfrastructureError(f"hub {hub.server}: cannot log in: {why}") from None
@@ -131,14 +204,18 @@ def _login(session: WorkerSession, hub: HubOptions) -> None:
     elif hub.user:
         session.login()
     elif koji.reqgssapi:
-        if os.path.exists(hub.ccache) and os.path.getsize(hub.ccache) == 0:
-            os.unlink(hub.ccache)  # kojid does so: an empty cache makes every login fail
-        session.gssapi_login(principal=principal(hub), keytab=hub.keytab, ccache=hub.ccache)
+        if not logger.isEnabledFor(logging.DEBUG):
+            logging.getLogger("requests_gssapi").setLevel(logging.CRITICAL)  # it logs tracebacks
+        session.gssapi_login(kerberos.principal(hub), hub.keytab, hub.ccache)
     else:
         cure = "set hub.cert, or hub.user and hub.password; or install python requests-gssapi"
         raise BadInput([Problem("settings", "hub", "no way to log in is set", cure)])
 
 
-def principal(hub: HubOptions) -> str:
-    """The Kerberos principal: as set, or from the host's full name."""
-    return hub.krb_principal or hub.host_principal_format % socket.getfqdn()
+def _status(error: Exception | None) -> int | None:
+    """The HTTP status of an answer that is an error."""
+    return getattr(getattr(error, "response", None), "status_code", None)
+
+
+def _plain(error: Exception) -> str:
+    return " ".join(str(error).split())

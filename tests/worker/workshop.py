@@ -136,6 +136,7 @@ class WorkerProcess:
                 "self_test": False,
             },
         }
+        self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
         self._systemd: socket.socket | None = None
         self.notified: list[str] = []
@@ -154,7 +155,7 @@ class WorkerProcess:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "engine.cli", "worker", "--config", self.config, "-v", "--foreground", *options],
-                env={**os.environ, "NOTIFY_SOCKET": str(address), "PYTHONPATH": os.getcwd()},
+                env={**os.environ, "NOTIFY_SOCKET": str(address), "PYTHONPATH": os.getcwd(), **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
