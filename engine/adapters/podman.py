@@ -26,7 +26,7 @@ from engine.adapters.k8s_log import K8sLog
 from engine.adapters.podman_api import PodmanApi, Refused, ServiceGone, ServiceSlow, quoted
 from engine.adapters.podman_images import ensure_image
 from engine.adapters.podman_service import PodmanService
-from engine.adapters.podman_watch import Watch
+from engine.adapters.podman_watch import Unseen, Watch
 from engine.adapters.secrets import PodmanSecrets
 from engine.core.errors import ContainerError
 from engine.core.manager import Cancelled, ContainerInfo, ContainerTimeouts, ImageInfo, LogSink, Outcome, PullPolicy
@@ -143,7 +143,11 @@ class PodmanManager:
 
     def _stop(self, handle: ContainerHandle) -> bool:
         """SIGTERM, `stop_grace`, SIGKILL. True when SIGKILL was needed."""
-        outcome = self._watch(handle).run(cancelled=lambda: True)
+        try:
+            outcome = self._watch(handle).run(cancelled=lambda: True)
+        except Unseen as error:
+            logger.warning("%s", error)
+            return True
         if outcome.forced:
             grace = self.config.timeouts.stop_grace
             logger.warning("container %s ignored SIGTERM for %d s and was killed", handle.name, grace)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import threading
 import time
@@ -23,6 +22,9 @@ ASK_SECONDS = 0.2
 REATTACH_SECONDS = 300.0
 """How long podman's service may be away while a container runs before the wait gives up."""
 
+_REFUSED_SECONDS, _KILLED_SECONDS = 15.0, 60.0
+"""How long podman may call a container running after the runtime said it is not, and after SIGKILL."""
+
 _QUICK_SECONDS = 3.0  # so long podman looks at the container every 20 ms, later every 250 ms
 _WAIT_SECONDS = 60.0  # one request; bounds what a lost answer costs
 _HEAD = 500  # bytes
@@ -34,6 +36,10 @@ _INIT_REFUSAL = re.compile(rb"ERROR \(catatonit:\d+\): failed to exec pid1: ([^\
 Reason = Literal["", "timeout", "cancelled", "log"]
 
 
+class Unseen(ContainerError):
+    """A container is over, but podman does not know: conmon, which would have told it, was killed as well."""
+
+
 class Watch:
     """One wait for one started container; `grace` seconds between SIGTERM and SIGKILL."""
 
@@ -43,6 +49,7 @@ class Watch:
         self._grace = grace
         self._kill_at: float | None = None  # monotonic; set once SIGTERM was sent
         self._forced = False
+        self._unseen_at = float("inf")  # monotonic; podman should know of the end by then
 
     def run(
         self,
@@ -53,7 +60,10 @@ class Watch:
         log: LogSink | None = None,
         log_limit: int | None = None,
     ) -> Outcome:
-        """Block until the container has exited. Whatever `log` or `cancelled` raise comes out of here."""
+        """Block until the container has exited. Whatever `log` or `cancelled` raise comes out of here.
+
+        Unseen when it was stopped and podman goes on calling it running.
+        """
         begin = time.monotonic()
         tap = _Tap(self._handle.name, output, log, log_limit)
         reasons = _Reasons(None if timeout is None else begin + timeout, cancelled, tap)
@@ -91,6 +101,8 @@ class Watch:
     def _press(self, reason: Reason, *, at_once: bool) -> None:
         """SIGTERM when there is a reason to stop, SIGKILL `grace` later, or at once."""
         now = time.monotonic()
+        if now >= self._unseen_at:
+            raise Unseen("stop container", self._handle.name, "podman does not see its end; was its conmon killed?")
         if not reason or self._forced:
             return
         if at_once or (self._kill_at is not None and now >= self._kill_at):
@@ -101,7 +113,8 @@ class Watch:
             self._kill(SIGTERM)
 
     def _kill(self, number: Signals) -> None:
-        with contextlib.suppress(Refused):  # it ended meanwhile: the waiter will say so
+        patience = _KILLED_SECONDS if number is SIGKILL else float("inf")
+        try:
             self._api.call(
                 "POST",
                 f"/containers/{self._handle.id}/kill",
@@ -109,6 +122,9 @@ class Watch:
                 where=self._handle.name,
                 params={"signal": number.name},
             )
+        except Refused:  # it ended meanwhile: the waiter will say so
+            patience = _REFUSED_SECONDS
+        self._unseen_at = min(self._unseen_at, time.monotonic() + patience)
 
     def _cgroup(self) -> str:
         state = _state(self._api, self._handle)

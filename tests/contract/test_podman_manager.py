@@ -232,3 +232,16 @@ def test_a_container_whose_layer_is_gone_is_removed(manager: PodmanManager, tiny
     shutil.rmtree(Path(upper).parent)
     manager.remove(handle, force=True)
     assert handle.name not in [info.name for info in manager.containers(LABELS)]
+
+
+def test_a_container_killed_with_its_conmon_is_removed(manager: PodmanManager, tiny_image: str) -> None:
+    """As systemd does to what is left of a rootless unit: podman goes on calling the container running."""
+    handle = manager.create(spec(tiny_image, "sleep 600"))
+    manager.start(handle)
+    form = "{{.State.ConmonPid}} {{.State.Pid}}"
+    for pid in podman("inspect", "--format", form, handle.id).split():
+        os.kill(int(pid), signal.SIGKILL)
+    began = time.monotonic()
+    assert manager.remove(handle, force=True)
+    assert time.monotonic() - began < 40
+    assert handle.name not in [info.name for info in manager.containers(LABELS)]
