@@ -25,7 +25,7 @@ from engine.adapters.podman import PodmanConfig, PodmanManager
 from engine.core.errors import EXIT_INFRASTRUCTURE, EXIT_OK, BadInput, Problem
 from engine.worker.config import WorkerConfig
 from engine.worker.housekeeping import Housekeeping
-from engine.worker.manager import Manager
+from engine.worker.manager import KILL_MARGIN, SWEEP_LIMIT, Manager
 from engine.worker.notify import Notifier
 from engine.worker.options import MAX_CHECK_IN
 from engine.worker.processes import SideJob
@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 SOON = 0.5
 """Seconds between two looks while something ends."""
 FINAL_SWEEP = 120.0
+SELF_CHECK = 300.0
 UPKEEP_EVERY, UPKEEP_LIMIT = 600.0, 1800.0
 
 
@@ -103,9 +104,13 @@ class Daemon:
             self.config.settings, self._containers, hub=self.config.hub, self_test=self.config.worker.self_test
         )
         images = list(self.recipes.images())
+        self.notifier.status("starting: images and self-check")
+        self.notifier.needs((1 + len(images)) * self.config.settings.adjutant_container_timeouts.pull + SELF_CHECK)
         housekeeping.self_check(images)
+        self.notifier.status(f"starting: logging in at {self.config.hub.server}")
         session = connect(self.config.hub, force_lock=self.config.force_lock)
         # Only the holder of the session may judge what is left over (contract trap 1).
+        self.notifier.status("starting: removing what is left over")
         housekeeping.sweep()
         for number in list(self.state.tasks()):
             self.state.forget_task(number)
@@ -166,6 +171,7 @@ class Daemon:
         code = EXIT_OK
         taken = False
         self.notifier.send(READY=1, MAINPID=os.getpid())
+        self.notifier.status("asking the hub for tasks")
         logger.info("ready: %s", ", ".join(sorted(self.recipes.recipes)))
         try:
             while not self._stops:
@@ -269,6 +275,9 @@ class Daemon:
         """ADR "Shutdown Signal Flow": no new tasks, time for the running ones, then their containers end."""
         manager.stopping = True
         self.notifier.send(STOPPING=1)
+        self.notifier.needs(
+            self.config.worker.shutdown_timeout + manager.stop_grace + KILL_MARGIN + SWEEP_LIMIT + FINAL_SWEEP
+        )
         manager.session.give_up_retrying()
         if patient and not self.config.once:
             self._wait_for_tasks(manager)

@@ -22,6 +22,9 @@ class Notifier:
         address = self._variable = self._environ.pop("NOTIFY_SOCKET", "")
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._process = os.getpid()
+        watchdog = self._environ.get("WATCHDOG_USEC", "")
+        # Half of what the unit allows is systemd's advice; a turn of the loop may come late.
+        self._interval = min(ALIVE_INTERVAL, int(watchdog) / 4e6) if watchdog.isdecimal() else ALIVE_INTERVAL
         self._status = ""
         self._next = 0.0
 
@@ -46,8 +49,12 @@ class Notifier:
             self._status = text
             self.send(STATUS=" ".join(text.split()))
 
+    def needs(self, seconds: float) -> None:
+        """Starting or stopping may take so long from now, whatever the unit says; less changes nothing."""
+        self.send(EXTEND_TIMEOUT_USEC=int(seconds * 1e6))
+
     def alive(self) -> None:
         """For WatchdogSec; called often, sent every few seconds."""
         if time.monotonic() >= self._next:
-            self._next = time.monotonic() + ALIVE_INTERVAL
+            self._next = time.monotonic() + self._interval
             self.send(WATCHDOG=1)
