@@ -51,6 +51,7 @@ htpasswd                    apache2-utils   httpd-tools
 krb5kdc                     krb5-kdc        krb5-server
 kadmin.local                krb5-admin-server  krb5-server
 faketime                    faketime        -
+/lib/systemd/systemd        systemd         systemd
 "
 
 os=$(. /etc/os-release 2>/dev/null && echo " ${ID:-} ${ID_LIKE:-} ") || os=" "
