@@ -227,7 +227,8 @@ class Daemon:
             if self._upkeep.result:
                 logger.warning("looking after stored roots: %s", self._upkeep.result)
             self._upkeep = None
-        if self._upkeep is None and not manager.pids and time.monotonic() >= self._next_upkeep:
+        idle = not manager.pids and not manager.restart_pending
+        if self._upkeep is None and idle and time.monotonic() >= self._next_upkeep:
             self._next_upkeep = time.monotonic() + UPKEEP_EVERY
             housekeeping = Housekeeping(self.config.settings, self._containers)
             self._upkeep = SideJob(housekeeping.upkeep, UPKEEP_LIMIT)
@@ -316,6 +317,10 @@ class Daemon:
         """All tasks have ended: become a new process of the same command line, and the same pid."""
         logger.info("restarting")
         self.notifier.send(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
+        # They would go on as children of the new process, and hold the lock it needs.
+        if self._upkeep is not None:
+            self._upkeep.kill()
+        manager.outage.close()
         manager.session.logout()
         self._containers().close()
         self.state.release_lock()

@@ -50,6 +50,11 @@ class Outage:
         if self._until is not None:
             self._until = time.time()
 
+    def close(self) -> None:
+        """End a self-check that runs."""
+        if self._job is not None:
+            self._job.kill()
+
     def reason(self) -> str:
         """Why no task is taken; "" when the infrastructure is fine. Starts and follows the self-check."""
         if self._until is None:
