@@ -25,7 +25,7 @@ from engine.core.roots import RootRequest
 from engine.core.snapshots import digest
 from engine.core.spec import ContainerSpec, ResourceLimits, VolumeMount
 
-FINISH = 1
+FINISH = 2
 """Version of tool/finish.py: what every root gets besides its packages."""
 TOOLS = Path(__file__).parent / "tool"
 TIMEOUT = 7200.0

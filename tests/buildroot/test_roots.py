@@ -146,6 +146,15 @@ def test_the_rpmdb_can_be_read_by_the_build_user(shared: Place, repo: SmallRepo)
         )
 
 
+def test_what_mock_gives_every_root_is_there(shared: Place, repo: SmallRepo) -> None:
+    """Of a package's directories in /run as well; D-Bus wants a machine-id."""
+    with shared.prepare(repo) as root:
+        script = "rpm -qal | grep ^/run/ | xargs ls -d; cat /etc/resolv.conf /etc/fstab; wc -c < /etc/machine-id"
+        assert shared.run(root, script) == "/run/lock\n33\n"
+        assert shared.run(root, "cmp /var/lib/dbus/machine-id /etc/machine-id") == ""
+        assert shared.run(root, "readlink /etc/mtab") == "../proc/self/mounts\n"
+
+
 def test_what_a_task_relies_on_is_not_pruned(shared: Place, repo: SmallRepo) -> None:
     tight = SnapshotLimits(count=0)
     with shared.prepare(repo) as root:

@@ -10,20 +10,24 @@ import sqlite3
 
 USER, GROUP, UID, GID = "mockbuild", "mock", 1000, 1000
 HOME = "/builddir"
+WRITTEN = {"etc/resolv.conf": "", "etc/machine-id": "6d6f636b6275696c646d6f636b627569\n"}
+"""D-Bus does not start without a machine-id; its value is the same for all, so that no package can depend on it."""
+LINKS = {"etc/mtab": "../proc/self/mounts", "var/lib/dbus/machine-id": "../../../etc/machine-id"}
 BUILD_DIRECTORIES = ("BUILD", "BUILDROOT", "RPMS", "SOURCES", "SPECS", "SRPMS")
-EMPTIED = ("dev", "run", "tmp", "var/tmp", "var/cache/dnf", "var/cache/yum")
+EMPTIED = ("dev", "tmp", "var/tmp", "var/cache/dnf", "var/cache/yum")
 DATABASES = ("usr/lib/sysimage/rpm/rpmdb.sqlite", "var/lib/rpm/rpmdb.sqlite")
 
 
 def finish(root):
     _empty(root)
+    _files(root)
     _user(root)
     _home(root)
     close_rpmdb(root)
 
 
 def _empty(root):
-    """Scriptlets leave regular files in /dev, tools their droppings in /tmp and /run."""
+    """Scriptlets leave regular files in /dev, tools their droppings in /tmp and /run; directories in /run stay."""
     for name in EMPTIED:
         path = os.path.join(root, name)
         if os.path.islink(path) or not os.path.isdir(path):
@@ -33,10 +37,32 @@ def _empty(root):
                 shutil.rmtree(entry.path)
             else:
                 os.unlink(entry.path)
+    run = os.path.join(root, "run")
+    for folder, _names, files in os.walk(run) if not os.path.islink(run) else ():
+        for name in files:
+            os.unlink(os.path.join(folder, name))
     for name in ("dev", "proc", "sys", "run", "tmp", "var/tmp", "etc"):
         os.makedirs(os.path.join(root, name), exist_ok=True)
     for name in ("tmp", "var/tmp"):
         os.chmod(os.path.join(root, name), 0o1777)  # noqa: S103 - as every /tmp
+
+
+def _files(root):
+    """What mock gives every root, whatever its packages."""
+    for name, content in WRITTEN.items():
+        path = os.path.join(root, name)
+        if os.path.lexists(path):
+            os.unlink(path)  # often a link into /run, where nobody writes
+        with open(path, "w", encoding="ascii") as file:
+            file.write(content)
+    fstab = os.path.join(root, "etc/fstab")
+    if not os.path.lexists(fstab):
+        open(fstab, "w", encoding="ascii").close()
+    for name, target in LINKS.items():
+        path = os.path.join(root, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if not os.path.lexists(path):
+            os.symlink(target, path)
 
 
 def _user(root):
