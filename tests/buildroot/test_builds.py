@@ -114,6 +114,7 @@ env | sort | sed 's/^/env: /'
 echo "topdir %{_topdir}" "rpmfilename %{_rpmfilename}" "host %{_host} buildhost %{_buildhost}"
 echo "packages $(rpm -qa | wc -l)"; touch /tmp/x /var/tmp/x; head -c 3 /dev/urandom | wc -c; echo > /dev/null
 echo "caps $(grep CapEff /proc/self/status) $(grep NoNewPrivs /proc/self/status)"
+echo "hosts $(cut -d' ' -f1 /etc/hosts | xargs)"
 echo "signals $(grep SigBlk /proc/self/status) $(grep SigIgn /proc/self/status) level $SHLVL"
 echo "tz $(date +%Z)"; test ! -w /proc/sys/kernel/hostname && echo proc-read-only
 ls -l /dev/shm /dev/ptmx /dev/fd /dev/tty /dev/full > /dev/null && echo devices
@@ -141,6 +142,7 @@ ls -l /dev/shm /dev/ptmx /dev/fd /dev/tty /dev/full > /dev/null && echo devices
     assert "topdir /builddir/build rpmfilename" in log
     assert (run.results / "shows-env-1-1.noarch.rpm").is_file()  # a flat %_rpmfilename
     assert "CapEff:\t0000000000000000 NoNewPrivs:\t1" in log
+    assert "hosts 127.0.0.1 ::1" in lines, "nothing of this host's /etc/hosts"
     assert "signals SigBlk:\t0000000000000000 SigIgn:\t0000000000000000 level 1" in lines
     assert f"packages {run.outcome['buildroot']['packages']}" in lines
     assert run.log("installed_pkgs.log").count("\n") == run.outcome["buildroot"]["packages"]
