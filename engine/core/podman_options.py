@@ -26,6 +26,7 @@ NPROC_FLOOR = 16384
 `ResourceLimits.pids`, which counts this container's."""
 
 _CPU_PERIOD = 100_000  # microseconds; what podman's own --cpus uses
+_SHM = "/dev/shm"  # noqa: S108 - a place in the container
 _PRIVATE = {"nsmode": "private"}
 _NEVER_STARTED = "/never-started"
 
@@ -198,7 +199,8 @@ def _limits(limits: ResourceLimits) -> Iterator[Option]:
         quota = {"period": _CPU_PERIOD, "quota": int(float(text) * _CPU_PERIOD)}
         yield _option(f"--cpus={text}", resource_limits={"cpu": quota})
     if limits.shm is not None:
-        yield _option(f"--shm-size={limits.shm}b", shm_size=limits.shm)
+        # --shm-size would mount it noexec, and programs that generate code want it otherwise.
+        yield _tmpfs(TmpfsMount(target=_SHM, size=limits.shm), "limits", "shm")
     if limits.nofile is not None:
         # Any ulimit drops all defaults of containers.conf, and podman 4 then asks for more than root may have.
         for name, value in (("nofile", limits.nofile), ("nproc", max(NPROC_FLOOR, limits.pids))):

@@ -114,6 +114,7 @@ env | sort | sed 's/^/env: /'
 echo "topdir %{_topdir}" "rpmfilename %{_rpmfilename}" "host %{_host} buildhost %{_buildhost}"
 echo "packages $(rpm -qa | wc -l)"; touch /tmp/x /var/tmp/x; head -c 3 /dev/urandom | wc -c; echo > /dev/null
 echo "caps $(grep CapEff /proc/self/status) $(grep NoNewPrivs /proc/self/status)"
+cp /bin/true /dev/shm/; /dev/shm/true && echo "shm can be executed from"
 echo "hosts $(cut -d' ' -f1 /etc/hosts | xargs)"
 echo "signals $(grep SigBlk /proc/self/status) $(grep SigIgn /proc/self/status) level $SHLVL"
 echo "tz $(date +%Z)"; test ! -w /proc/sys/kernel/hostname && echo proc-read-only
@@ -137,6 +138,7 @@ ls -l /dev/shm /dev/ptmx /dev/fd /dev/tty /dev/full > /dev/null && echo devices
         "tz UTC",
         "proc-read-only",
         "devices",
+        "shm can be executed from",
     ):
         assert line in lines, log
     assert "topdir /builddir/build rpmfilename" in log
