@@ -41,7 +41,7 @@ lint: ## ruff and mypy
 golden: setup ## Rewrite tests/golden from what the engine renders now; then read the diff
 	@$(ENVIRONMENT); $(BIN)/pytest tests/golden -m "not podman" --update-golden
 
-schema: ## Regenerate schema/ and the tables of docs/recipes.md
+schema: ## Regenerate schema/ and the tables of docs/recipes.md and docs/buildroots.md
 	@tools/setup.sh venv
 	@$(PYTHON) -m tools.schema
 	@$(PYTHON) -m tools.docs

@@ -1,4 +1,4 @@
-"""Write the generated parts of docs/recipes.md: ``python -m tools.docs`` (make schema).
+"""Write the generated parts of the documents: ``python -m tools.docs`` (make schema).
 
 A part stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``; NAME is a key of `PARTS`.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import tomllib
 import types
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from engine.core.schema import default_of
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs/recipes.md"
+DOCUMENTS = (DOCUMENT, ROOT / "docs/buildroots.md")
 FIX = "make schema"
 _PART = re.compile(r"(<!-- generated: (?P<name>[a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _WORDS: Mapping[Any, str] = {int: "integer", float: "number", bool: "boolean", Any: "any value"}
@@ -32,9 +34,10 @@ def text(document: str) -> str:
 
 
 def main() -> None:
-    """Rewrite the document."""
-    DOCUMENT.write_text(text(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
-    print(DOCUMENT.relative_to(ROOT))
+    """Rewrite the documents."""
+    for document in DOCUMENTS:
+        document.write_text(text(document.read_text(encoding="utf-8")), encoding="utf-8")
+        print(document.relative_to(ROOT))
 
 
 def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
@@ -174,10 +177,16 @@ def _filters() -> str:
     return ", ".join(f"`{name}`" for name in templates.FILTERS) + "\n"
 
 
+def _mock() -> str:
+    rows = tomllib.loads((ROOT / "tools/mock_differences.toml").read_text(encoding="utf-8"))["difference"]
+    return _table(("here", "mock", "why"), ((row["here"], row["mock"], row["why"]) for row in rows))
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "capabilities": _capabilities,
     "filters": _filters,
     "keys": _keys,
+    "mock": _mock,
     "names": _names,
     "warnings": _warnings,
 }
