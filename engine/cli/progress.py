@@ -175,7 +175,7 @@ class TerminalProgress(NotesOnly):
             table.add_column(no_wrap=True)
             table.add_column(no_wrap=True, overflow="ellipsis")
             for step in self.plan.steps:
-                if not step.standby or self._known(step):
+                if not (step.standby or step.when_file) or self._known(step):
                     table.add_row(*self._row(step))
             below = [clean(self._phase) + " …"] if self._phase else []
             below.append(last_line(self._tail.decode(errors="replace")))

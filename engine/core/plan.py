@@ -53,7 +53,7 @@ class PlannedInput:
 class PlannedStep:
     """One container with what its exit means. `timeout` in seconds; `message` the fault text template.
 
-    `standby` True: passed over until a later step's `again` leads to it.
+    `standby` True: passed over until a later step's `again` leads to it; `when_file`: unless a file matches.
     """
 
     name: str
@@ -63,6 +63,7 @@ class PlannedStep:
     timeout: int
     again: Again | None = None
     standby: bool = False
+    when_file: str | None = None
     fails: Fault = "GenericError"
     exits: Mapping[str, Fault] = field(factory=dict)
     message: str = ""

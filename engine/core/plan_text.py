@@ -77,6 +77,8 @@ def _step(number: int, step: PlannedStep) -> Iterator[str]:
     yield f"# log {step.log}, timeout {step.timeout} s, fails as {step.fails}{exits}"
     if step.standby:
         yield "# passed over until a later step asks for it"
+    if step.when_file is not None:
+        yield f"# passed over unless there is a file {step.when_file}"
     if step.again is not None:
         again = step.again
         yield f"# exit {again.exit}: again from {again.step}, at most {again.max} rounds"

@@ -283,6 +283,7 @@ class Step:
         None,
         kind="expression",
     )
+    when_file: str | None = doc("Glob below the workspace; passed over unless a file matches then.", None, kind="glob")
     again: Again | None = doc("Another round on a certain exit code.", None)
     fails: Fault = doc("Failure class of a non-zero exit.", "GenericError")
     exits: Mapping[str, Fault] = doc(

@@ -52,6 +52,7 @@ def render_steps(
                 timeout=_timeout(rendering, step, place),
                 again=step.again,
                 standby=step.standby is not None and rendering.holds(f"{place}.standby", step.standby),
+                when_file=step.when_file,
                 fails=step.fails,
                 exits=step.exits,
                 message=step.message,

@@ -10,6 +10,8 @@ from engine.core.errors import ContainerError, InfrastructureError, Interrupted
 from engine.core.manager import Cancelled, ContainerManager, Outcome
 from engine.core.outcome import DiskSpace, Failure, StepRun
 from engine.core.plan import Plan, PlannedStep
+from engine.core.recipe import Artifact
+from engine.core.results import matches
 from engine.core.verdict import disk_words, step_cause, step_failure
 from engine.runner.ports import Closing, Progress, StepLog, WorkspaceFiles
 
@@ -49,7 +51,7 @@ class StepRunner:
         index = 0
         while index < len(self.plan.steps):
             step = self.plan.steps[index]
-            if step.standby and index not in wanted:
+            if (step.standby and index not in wanted) or not self._has_file(step):
                 index += 1
                 continue
             rounds[step.name] += 1
@@ -67,6 +69,13 @@ class StepRunner:
                 return failure
             index += 1
         return None
+
+    def _has_file(self, step: PlannedStep) -> bool:
+        """What the step waits for is there, or it waits for nothing."""
+        if step.when_file is None:
+            return True
+        wanted = Artifact(name=step.name, glob=(step.when_file,), fails=step.fails)
+        return any(entry.kind == "file" and matches(wanted, entry.path) for entry in self.workspace.scan([wanted]))
 
     def _run_step(self, step: PlannedStep, number: int, round_: int) -> tuple[bool, Failure | None]:
         """Whether it asks for another round, and else why it failed, if it did."""

@@ -217,6 +217,25 @@ def test_a_standby_step_runs_when_it_is_asked_for(bench: Bench) -> None:
     assert outcome.failure is None
 
 
+@pytest.mark.parametrize(("glob", "runs"), [("result/*.rpm", ["build", "dep"]), ("result/*.noarch.rpm", ["build"])])
+def test_a_step_that_waits_for_a_file(bench: Bench, glob: str, runs: list[str]) -> None:
+    directory = bench.workdir.claim()
+    outcome = bench.run_plan(
+        plan(directory, step(directory, "build"), step(directory, "dep", when_file=glob)), directory
+    )
+    assert [run.name for run in outcome.steps] == runs
+    assert [log.name for log in outcome.logs] == [f"{name}.log" for name in runs]
+    assert outcome.failure is None
+
+
+def test_a_link_is_not_a_file_that_a_step_waits_for(bench: Bench) -> None:
+    directory = bench.workdir.claim()
+    directory.prepare(["result"])
+    os.symlink("/etc/passwd", f"{directory.path}/result/x.noarch.rpm")
+    steps = [step(directory, "build"), step(directory, "dep", when_file="result/*.noarch.rpm")]
+    assert [run.name for run in bench.run_plan(plan(directory, *steps), directory).steps] == ["build"]
+
+
 def test_what_went_wrong_before_fails_the_task_with_its_log(bench: Bench) -> None:
     directory = bench.workdir.claim()
     directory.prepare(["logs"])
