@@ -10,6 +10,7 @@ import json
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -163,13 +164,17 @@ def _answer(tool: str, path: Path, ok: bool, tail: bytes) -> dict[str, Any]:
 
 
 def install_tools(state: State) -> Path:
-    """The scripts in a directory that containers may be shown: where the engine is installed may be below /usr."""
+    """The scripts in a directory that containers may be shown: where the engine is installed may be below /usr.
+
+    Below `library` the files of Koji that need rpm's Python module, which the image has and the engine need not have.
+    """
     files = {path.name: path.read_bytes() for path in sorted(TOOLS.glob("*.py"))}
+    files |= {f"library/{path.name}": path.read_bytes() for path in _library()}
     name = digest({key: hashlib.sha256(content).hexdigest() for key, content in files.items()})
     target = state.path / "tools" / name
     if not target.exists():
         arriving = target.with_name(f".{name}.{secrets.token_hex(4)}")
-        arriving.mkdir(mode=0o755)
+        (arriving / "library").mkdir(mode=0o755, parents=True)
         for key, content in files.items():
             (arriving / key).write_bytes(content)
         try:
@@ -177,6 +182,12 @@ def install_tools(state: State) -> Path:
         except OSError:  # another process was faster
             shutil.rmtree(arriving, ignore_errors=True)
     return target
+
+
+def _library() -> list[Path]:
+    """koji.rpmdiff and what it imports, as they are installed."""
+    koji, six = (Path(getattr(find_spec(name), "origin", None) or "") for name in ("koji", "six"))
+    return [koji.with_name("rpmdiff.py"), six]
 
 
 def _root(anchor: str, *, read_only: bool) -> VolumeMount:

@@ -22,6 +22,7 @@ import tomli_w
 
 from tests.hub import HubStandIn
 from tests.podmanhost import task_image
+from tests.rpmdiff import koji_hash
 from tests.worker.conftest import StartWorker
 from tests.worker.workshop import WorkerProcess, fault_of, wait_for
 from tools import standin
@@ -107,6 +108,7 @@ def test_a_build(hub: HubStandIn, builder: WorkerProcess, world: int) -> None:
     assert all((hub.topdir / "work" / path).stat().st_size for path in [*result["rpms"], *result["logs"]])
     names = {Path(path).name for path in result["logs"]}
     assert {"mock_config.log", "root.log", "build.log", "adjutant_plan.log"} <= names
+    assert "noarch_rpmdiff.json" not in names
     environment = (hub.task_dir(task) / "mock_config.log").read_text()
     assert "macro %dist = .t1" in environment
     assert "env SITE = test" in environment
@@ -170,6 +172,20 @@ def test_a_package_that_does_not_build(
     assert (hub.task_dir(task) / log).stat().st_size > 0
     assert hub.calls("host.setBuildRootState")[-1].args[1] == "EXPIRED"
     assert hub.session().getBuildroot(hub.session().listBuildroots(taskID=task)[0]["id"])["state"] == 3
+
+
+def test_noarch_packages_are_hashed_for_the_hub(hub: HubStandIn, builder: WorkerProcess, world: int) -> None:
+    """Contract 4.2 step 9; the hash is held against the library's own, by this host's rpm."""
+    task = offer_build(hub, world, "hello-noarch", keep_srpm=False)
+    assert hub.wait_task(task, 200)["state_name"] == "CLOSED", _words(hub, task, builder)
+    result = hub.result(task)
+    assert f"tasks/{task % 10000}/{task}/noarch_rpmdiff.json" in result["logs"]
+    assert not [path for path in result["logs"] if path.endswith("noarch_rpmdiff.log")]
+    (package,) = hub.task_dir(task).glob("*.noarch.rpm")
+    said = json.loads((hub.task_dir(task) / "noarch_rpmdiff.json").read_text())
+    assert said == {str(task): {package.name: koji_hash(package)}}
+    assert builder.terminate() == 0
+    builder.assert_nothing_left()
 
 
 def test_a_build_with_wrong_arguments(hub: HubStandIn, builder: WorkerProcess) -> None:
