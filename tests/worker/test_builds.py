@@ -10,10 +10,11 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from xmlrpc.client import Fault
 
 import koji
@@ -32,6 +33,7 @@ pytestmark = pytest.mark.podman
 
 TAG = "dist-test-build"
 RECIPES = Path(__file__).parents[2] / "recipes"
+KOJID_BUILD = next((Path(__file__).parents[1] / "data" / "transcripts").glob("48-*.jsonl"))
 
 
 @pytest.fixture
@@ -186,6 +188,36 @@ def test_noarch_packages_are_hashed_for_the_hub(hub: HubStandIn, builder: Worker
     assert said == {str(task): {package.name: koji_hash(package)}}
     assert builder.terminate() == 0
     builder.assert_nothing_left()
+
+
+def test_a_build_tells_the_hub_what_kojid_told_it_in_the_same_order(
+    hub: HubStandIn, builder: WorkerProcess, world: int
+) -> None:
+    """Held against the wire traffic of a kojid with a real hub. Logs are sent as they grow, so they have no order."""
+    lines = [json.loads(line) for line in KOJID_BUILD.read_text().splitlines()[1:]]
+    (session,) = {line["session"] for line in lines if line.get("params", [])[:1] == [10]}
+    recorded = [(line["method"], line.get("params", [])) for line in lines if line["session"] == session]
+    task = offer_build(hub, world, "hello-noarch")
+    assert hub.wait_task(task, 200)["state_name"] == "CLOSED", _words(hub, task, builder)
+    wait_for(lambda: hub.calls("logoutChild"))
+    said = [(call.method, list(call.args)) for call in hub.call_log if call.who == "builder1/sub"]
+    expected = changes(recorded)
+    assert len(expected) == 11
+    assert changes(said) == [step for step in expected if step != "*.x86_64.rpm"]  # it makes none
+
+
+def changes(calls: Iterable[tuple[str, list[Any]]]) -> list[str]:
+    """What a task's process changed on the hub, logs and its weight aside."""
+    steps = []
+    for method, params in calls:
+        if method == "checkUpload":
+            name = params[1]
+            steps.append("*." + ".".join(name.rsplit(".", 2)[1:]) if name.endswith(".rpm") else name)
+        elif method == "host.setBuildRootState":
+            steps.append(f"{method} {params[1]}")
+        elif method == "logout" or method.startswith("host."):
+            steps.append(method)
+    return [step for step in steps if not step.endswith(".log") and step not in {"host.setTaskWeight", "host.getHost"}]
 
 
 def test_a_build_with_wrong_arguments(hub: HubStandIn, builder: WorkerProcess) -> None:
