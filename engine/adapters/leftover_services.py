@@ -31,7 +31,7 @@ def remove_stale_services(folder: str | None = None, proc: Path = Path("/proc"))
         shutil.rmtree(path, ignore_errors=True)
         removed.append(str(path))
     for path in _own(Path(folder or tempfile.gettempdir()), LOG_PREFIX):
-        if time.time() - path.lstat().st_mtime > LOG_AGE:
+        if _age(path) > LOG_AGE:
             shutil.rmtree(path, ignore_errors=True)
             removed.append(str(path))
     return removed
@@ -53,7 +53,7 @@ def _alive(path: Path) -> bool:
     try:
         pid = int((path / OWNER).read_text())
     except (OSError, ValueError):
-        return time.time() - path.lstat().st_mtime < YOUNG
+        return _age(path) < YOUNG
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -61,6 +61,14 @@ def _alive(path: Path) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _age(path: Path) -> float:
+    """Seconds since it was changed; none for one that its owner has removed meanwhile."""
+    try:
+        return time.time() - path.lstat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _services(path: Path, proc: Path) -> list[int]:

@@ -251,3 +251,8 @@ def test_services_of_dead_owners(tmp_path: Path) -> None:
     assert removed == sorted([str(folders["young"])]) + [str(log)]
     assert folders["living"].exists()
     shutil.rmtree(folders["living"])
+
+
+def test_a_directory_that_its_owner_removed_meanwhile_is_no_leftover(tmp_path: Path) -> None:
+    """Listed, and gone by the time it is looked at: other workers of this user come and go at any moment."""
+    assert leftover_services._alive(tmp_path / f"{leftover_services.PREFIX}gone")
