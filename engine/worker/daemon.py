@@ -55,6 +55,7 @@ class Daemon:
         self.state = StateDirectory(config.settings.workdir)
         self.notifier = Notifier()
         self.started = time.time()
+        self.version = version("koji-adjutant")
         self._podman: PodmanManager | None = None
         self._stops = 0
         self._reload = False
@@ -259,7 +260,7 @@ class Daemon:
     def _known(self) -> dict[str, Any]:
         return {
             "pid": os.getpid(),
-            "version": version("koji-adjutant"),
+            "version": self.version,
             "worker_id": self.config.settings.worker_id,
             "hub": self.config.hub.server,
             "started": self.started,
