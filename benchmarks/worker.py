@@ -2,6 +2,9 @@
 
 The stand-in schedules every 0.1 s (a real hub every 60 s by default), so what is measured is the worker. The
 alternative to an empty recipe task is the library's own `sleep` task with 0 seconds: fork, session, close.
+
+With `KOJI_ADJUTANT_KOJID` (the command that starts kojid) kojid is measured beside it in the same run, on a hub of its
+own: memory, CPU of a poll, FREE to OPEN.
 """
 
 from __future__ import annotations
@@ -12,11 +15,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.measure import Times, alternating, row, table
 from tests.hub import HubStandIn
 from tests.podmanhost import import_tiny, podman
+from tests.worker.kojid import COMMAND, OtherBuilder
 from tests.worker.workshop import TOY, WorkerProcess, wait_for
 from tools import standin
 
@@ -61,8 +66,75 @@ def _measure(hub: HubStandIn, place: Path, image: str) -> None:
         _burst(hub)
         _memory(hub, worker)
         _idle(worker)
+        if COMMAND:
+            _beside(hub, place, worker)
     finally:
         worker.close()
+
+
+def _beside(hub: HubStandIn, place: Path, worker: WorkerProcess) -> None:
+    """kojid and this worker, both polling every second: what they need, then how soon they open a task."""
+    with HubStandIn(place / "other-koji") as other_hub:
+        other_hub.add_host("builder1", arches="x86_64", capacity=4)
+        other = OtherBuilder(other_hub, place / "other", user="builder1").start()
+        try:
+            wait_for(lambda: len(other_hub.calls("host.getTasks")) > 2, 60, "it does not poll")
+            wait_for(lambda: len(worker.processes()) == 1, 30)
+            table("Worker beside kojid")
+            ours, theirs = _pss(worker.pid), _pss(other.pid)
+            _pair("idle, PSS of the daemon", ours, theirs, "MB")
+            service = sum(_pss(pid) for pid in _services(worker.pid))
+            row("of ours besides: podman's service", f"{service:.1f} MB")
+            before = _cpu(worker.pid), _cpu(other.pid)
+            time.sleep(IDLE_SECONDS)
+            used = _cpu(worker.pid) - before[0], _cpu(other.pid) - before[1]
+            _pair("CPU of one idle poll", used[0] / IDLE_SECONDS * 1000, used[1] / IDLE_SECONDS * 1000, "ms")
+            more = _running(hub, worker.processes), _running(other_hub, other.children)
+            _pair("each running `sleep`, PSS of the processes", *more, "MB")
+            opened = _opens((hub, other_hub))
+            _pair("FREE to OPEN, median (polls of 1 s)", *(times.median * 1000 for times in opened), "ms")
+            row("the ranges", " / ".join(map(str, opened)))
+        finally:
+            other.close()
+
+
+def _pair(what: str, ours: float, theirs: float, unit: str) -> None:
+    """Ours, kojid's, and the ratio."""
+    row(what, f"{ours:.1f} {unit} / kojid {theirs:.1f} {unit}: {ours / theirs:.2f}", "< 1")
+
+
+def _services(pid: int) -> list[int]:
+    """Children of the daemon that are other programs."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in listed if b"podman" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def _running(hub: HubStandIn, processes: Callable[[], list[int]]) -> float:
+    """Megabytes that each of three running tasks adds to a builder's own."""
+    before = sum(_pss(pid) for pid in processes())
+    tasks = [hub.make_task("sleep", [600]) for _ in range(3)]
+    for task in tasks:
+        hub.wait_task(task, 30, {"OPEN"})
+    time.sleep(2)
+    more = (sum(_pss(pid) for pid in processes()) - before) / 3
+    for task in tasks:
+        hub.cancel(task)
+    wait_for(lambda: len(processes()) == 1, 60)
+    return more
+
+
+def _opens(hubs: Sequence[HubStandIn]) -> list[Times]:
+    """How long a task is FREE or ASSIGNED, offered at any moment of the builder's second."""
+    waits: list[list[float]] = [[] for _ in hubs]
+    for _ in range(COUNT):
+        for hub, taken in zip(hubs, waits, strict=True):
+            hub.forget_calls()
+            time.sleep(random.uniform(1, 2))  # noqa: S311 - so that the poll is met at any moment
+            offered = time.time()
+            task = hub.make_task("sleep", [0])
+            assert hub.wait_task(task, 30)["state_name"] == "CLOSED"
+            taken.append(hub.calls("host.openTask")[-1].time - offered)
+    return [Times(tuple(values)) for values in waits]
 
 
 def _times(hub: HubStandIn) -> None:
