@@ -24,7 +24,7 @@ from engine.adapters.leftover_services import remove_stale_services
 from engine.adapters.podman import PodmanConfig, PodmanManager
 from engine.core.errors import EXIT_INFRASTRUCTURE, EXIT_OK, BadInput, Problem
 from engine.worker.config import WorkerConfig
-from engine.worker.housekeeping import Housekeeping
+from engine.worker.housekeeping import Housekeeping, UpkeepPace
 from engine.worker.manager import KILL_MARGIN, SWEEP_LIMIT, Manager
 from engine.worker.notify import Notifier
 from engine.worker.options import MAX_CHECK_IN
@@ -40,7 +40,7 @@ SOON = 0.5
 """Seconds between two looks while something ends."""
 FINAL_SWEEP = 120.0
 SELF_CHECK = 300.0
-UPKEEP_EVERY, UPKEEP_LIMIT = 600.0, 1800.0
+UPKEEP_LIMIT = 1800.0
 
 
 class _StopNow(BaseException):
@@ -63,7 +63,7 @@ class Daemon:
         self._waiting_for_hub = False
         self._turn_began = 0.0
         self._upkeep: SideJob | None = None
-        self._next_upkeep = 0.0
+        self._pace = UpkeepPace()
         self._wake, self._wake_write = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(self._wake_write, False)
@@ -228,9 +228,8 @@ class Daemon:
             if self._upkeep.result:
                 logger.warning("looking after stored roots: %s", self._upkeep.result)
             self._upkeep = None
-        idle = not manager.pids and not manager.restart_pending
-        if self._upkeep is None and idle and time.monotonic() >= self._next_upkeep:
-            self._next_upkeep = time.monotonic() + UPKEEP_EVERY
+        busy = bool(manager.pids) or manager.restart_pending
+        if self._upkeep is None and self._pace.due(time.monotonic(), busy=busy):
             housekeeping = Housekeeping(self.config.settings, self._containers)
             self._upkeep = SideJob(housekeeping.upkeep, UPKEEP_LIMIT)
 

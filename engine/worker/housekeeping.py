@@ -29,6 +29,29 @@ logger = logging.getLogger(__name__)
 CHECK_TIMEOUT = 60.0
 
 
+class UpkeepPace:
+    """When upkeep is due: at the start, some time after the last one if tasks ran since, seldom if none did.
+
+    Each time it asks podman, whose private service else ends by itself and gives its memory back
+    (`engine.adapters.podman_service`).
+    """
+
+    AFTER_TASKS, IDLE = 600.0, 6 * 3600.0
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+        self._worked = False
+
+    def due(self, now: float, *, busy: bool) -> bool:
+        """True when it is to be done now (seconds of any clock); never while tasks run."""
+        self._worked = self._worked or busy
+        wait = self.AFTER_TASKS if self._worked else self.IDLE
+        if busy or (self._last is not None and now < self._last + wait):
+            return False
+        self._last, self._worked = now, False
+        return True
+
+
 class Housekeeping:
     """`manager` makes a container manager for the calling process."""
 
