@@ -75,6 +75,10 @@ class PodmanManager:
         self._api.close()
         self.service.close()
 
+    def let_go(self) -> None:
+        """Close this process's connections; the next call opens one. An open one keeps an idle service from ending."""
+        self._api.close()
+
     def version(self) -> str:
         """podman's version, e.g. ``4.3.1``. Raises ContainerError when it does not answer."""
         return self._api.version()

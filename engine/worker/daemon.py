@@ -128,6 +128,7 @@ class Daemon:
         )
         self._offer(manager)
         self._handle_signals(session)
+        self._containers().let_go()  # from here on only forked processes ask podman
         try:
             return self._loop(manager)
         finally:

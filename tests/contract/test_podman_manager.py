@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from engine.adapters.podman import PodmanManager
+from engine.adapters.podman import PodmanConfig, PodmanManager
+from engine.adapters.podman_service import answers
 from engine.core.errors import ContainerError
 from engine.core.manager import ContainerTimeouts
 from engine.core.spec import ContainerHandle, ContainerSpec, ResourceLimits, VolumeMount
@@ -131,6 +133,24 @@ def test_private_service_ends_with_its_manager(tiny_image: str) -> None:
         assert folder.stat().st_mode & 0o777 == 0o700
     assert not Path(f"/proc/{pid}").exists()
     assert not folder.exists()
+
+
+def test_an_idle_service_ends_once_it_was_let_go(tmp_path: Path, tiny_image: str) -> None:
+    address = f"unix://{tmp_path}/podman.sock"
+    with subprocess.Popen(["podman", "system", "service", "--time=2", address], stderr=subprocess.DEVNULL) as service:
+        try:
+            end = time.monotonic() + 30
+            while not answers(tmp_path / "podman.sock"):
+                assert time.monotonic() < end
+                time.sleep(0.05)
+            with PodmanManager(PodmanConfig(worker_id=WORKER, socket=address)) as manager:
+                manager.version()
+                time.sleep(5)
+                assert service.poll() is None  # the open connection holds it
+                manager.let_go()
+                assert service.wait(20) == 0
+        finally:
+            service.kill()
 
 
 def test_a_forked_child_may_use_and_close_the_manager(own: PodmanManager, tiny_image: str) -> None:
