@@ -45,6 +45,7 @@ def _lines(plan: Plan) -> Iterator[str]:
         most = "" if artifact.max is None else f", at most {artifact.max}"
         without = f" without {' '.join(artifact.exclude)}" if artifact.exclude else ""
         kept = "" if artifact.upload else ", not uploaded"
+        kept += ", also when the task failed" if artifact.always else ""
         yield f"# collect {artifact.name}: {' '.join(artifact.glob)}{without}, at least {artifact.min}{most}{kept}"
 
 

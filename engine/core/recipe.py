@@ -359,6 +359,10 @@ class Artifact:
     min: int = doc("Fewer is a failure.", 0, ge=0)
     max: int | None = doc("More is a failure.", None, ge=0)
     upload: bool = doc("False: counted and named, not uploaded.", True)
+    always: bool = doc(
+        "True: collected also when the task failed (logs); then what is missing or refused is noted, and no failure.",
+        False,
+    )
     when: str | None = doc("Expression; not collected when it is false.", None, kind="expression")
     fails: Fault = doc("Failure class of a wrong count.", "BuildError")
 

@@ -128,7 +128,8 @@ class Delivery(Protocol):
     def deliver(self, outcome: TaskOutcome, workspace: str) -> None:
         """Store artifacts, logs and the outcome; `workspace` is the path of the task's directory.
 
-        Also called for a failed task, then without artifacts. No container of the task runs any more.
+        Also called for a failed task, whose artifacts are those wanted in any case. No container of the task runs any
+        more.
         """
 
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
+import attrs
+
 from engine.core.errors import ContainerError, EngineError, InfrastructureError, Interrupted, TaskFailed
 from engine.core.manager import Cancelled, ContainerManager
 from engine.core.outcome import ArtifactSet, Failure, ImageUsed, InputUsed, LogFile, TaskOutcome
@@ -105,6 +107,8 @@ class _Task:
             failure = self._failure(error, error.fault)
         except InfrastructureError as error:
             failure = self._failure(error, "infrastructure")
+        if failure is not None:
+            self._collect_always()
         return TaskOutcome(
             status="failed" if failure else "done",
             method=self.plan.method,
@@ -117,7 +121,7 @@ class _Task:
             buildroot=self.buildroot,
             inputs=tuple(self.inputs),
             steps=tuple(self.steps.runs),
-            artifacts=self.artifacts if failure is None else (),
+            artifacts=self.artifacts,
             logs=tuple(self._logs()),
             result=result,
             failure=failure,
@@ -198,10 +202,31 @@ class _Task:
         found = self.workspace.scan(self.plan.artifacts) if self.plan.artifacts else []
         selection = select(self.plan.artifacts, found, list(self.steps.logs))
         self.artifacts = selection.sets
-        self.notes += selection.notes
-        for note in selection.notes:
-            self.progress.note(note)
+        self._note(*selection.notes)
         return selection.failure
+
+    def _collect_always(self) -> None:
+        """What a failed task leaves: the sets that are wanted in any case, and nothing else."""
+        self.artifacts = ()
+        wanted = [attrs.evolve(artifact, min=0) for artifact in self.plan.artifacts if artifact.always]
+        if not wanted:
+            return
+        try:
+            selection = select(wanted, self.workspace.scan(wanted), list(self.steps.logs))
+        except EngineError as error:
+            self._note(f"not collected: {error}")
+            return
+        self._note(*selection.notes)
+        if selection.failure is not None:
+            self._note(f"not collected: {selection.failure.message}")
+        else:
+            self.artifacts = tuple(group for group in selection.sets if group.files)
+
+    def _note(self, *texts: str) -> None:
+        for text in texts:
+            if text not in self.notes:
+                self.notes.append(text)
+                self.progress.note(text)
 
     def _logs(self) -> list[LogFile]:
         return [LogFile(name=name, bytes=log.size, cut=log.cut) for name, log in self.steps.logs.items()]

@@ -144,8 +144,12 @@ class HubDelivery:
                 after = self.packages.after()
                 if after is not None:
                     self.buildroot.update_packages(self.origins.mark(after))
-            if outcome.failure is None:
+            try:
                 self._upload(outcome.artifacts, workspace)
+            except (koji.GenericError, OSError) as error:
+                if outcome.failure is None or self.task.stop.requested:
+                    raise
+                self.note(f"not uploaded: {error}")  # the task fails by its own words
             arrived = self.logs.finish()
             missing = [log.name for log in outcome.logs if log.bytes and log.name not in arrived]
             if missing:

@@ -19,7 +19,7 @@ from engine.core.errors import BadInput, ContainerError, InfrastructureError, In
 from engine.core.manager import ContainerTimeouts, ImageInfo
 from engine.core.outcome import TaskOutcome
 from engine.core.plan import Plan, PlannedStep
-from engine.core.recipe import Again
+from engine.core.recipe import Again, Artifact
 from engine.core.spec import ContainerHandle, ContainerSpec, ResourceLimits
 from engine.runner import run_task
 from engine.runner.leftovers import remove_task
@@ -294,6 +294,59 @@ def test_a_link_as_artifact_is_noted_not_followed(bench: Bench) -> None:
     outcome = bench.run("build")
     assert outcome.result == {"rpms": ["a.rpm"]}
     assert "'result/b.rpm' was not collected: it is a link" in outcome.notes[0]
+
+
+ALWAYS = (
+    Artifact(name="rpms", glob=("result/*.rpm",), min=1),
+    Artifact(name="logs", glob=("result/*.info",), min=1, max=1, always=True),
+)
+
+
+def test_what_is_always_wanted_is_collected_of_a_failed_task(bench: Bench) -> None:
+    bench.manager.commands = {
+        ("dep",): Behaviour(effect=writes("half.rpm")),
+        ("build",): Behaviour(exit_code=1, effect=writes("hw.info")),
+    }
+    outcome = bench.run("dep", "build", plan_keys={"artifacts": ALWAYS})
+    assert outcome.failure is not None
+    assert [(group.name, [file.name for file in group.files]) for group in outcome.artifacts] == [("logs", ["hw.info"])]
+    assert outcome.result is None
+    assert bench.nothing_left()
+
+
+def test_too_few_results_do_not_lose_what_is_always_wanted(bench: Bench) -> None:
+    bench.manager.commands = {("build",): Behaviour(effect=writes("hw.info"))}
+    outcome = bench.run("build", plan_keys={"artifacts": ALWAYS})
+    assert outcome.failure is not None
+    assert "artifacts rpms: 0 files match" in outcome.failure.message
+    assert [group.name for group in outcome.artifacts] == ["logs"]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: os.symlink("/etc/shadow", path / "a.info"), "'result/a.info' was not collected: it is a link"),
+        (lambda path: os.mkfifo(path / "a.info"), "'result/a.info' was not collected: it is no file"),
+        (
+            lambda path: [(path / name).touch() for name in ("a.info", "b.info")],
+            "not collected: artifacts logs: 2 files",
+        ),
+        (lambda path: (path / "-a.info").touch(), "not collected: artifacts logs: the file name"),
+    ],
+)
+def test_rules_hold_for_what_a_failed_task_leaves_and_do_not_hide_its_failure(
+    bench: Bench, make: Callable[[Path], object], words: str
+) -> None:
+    def effect(spec: ContainerSpec) -> None:
+        make(Path(spec.mounts[0].source))
+
+    bench.manager.commands = {("build",): Behaviour(exit_code=7, effect=effect)}
+    outcome = bench.run("build", plan_keys={"artifacts": ALWAYS})
+    assert outcome.failure is not None
+    assert "exit code 7" in outcome.failure.message
+    assert outcome.artifacts == ()
+    assert any(note.startswith(words) for note in outcome.notes), outcome.notes
+    assert bench.nothing_left()
 
 
 def test_a_missing_image_is_the_hosts_fault(bench: Bench) -> None:

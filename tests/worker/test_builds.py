@@ -32,6 +32,8 @@ __all__ = ["task_image"]
 pytestmark = pytest.mark.podman
 
 TAG = "dist-test-build"
+KOJIDS = ("hw_info.log", "installed_pkgs.log")
+"""What kojid sends of a failed build too, once there is a root."""
 RECIPES = Path(__file__).parents[2] / "recipes"
 KOJID_BUILD = next((Path(__file__).parents[1] / "data" / "transcripts").glob("48-*.jsonl"))
 
@@ -172,6 +174,9 @@ def test_a_package_that_does_not_build(
     assert text.startswith("error building package (arch x86_64), mock exited with status ")
     assert text.endswith(f"; see {log} for more information")
     assert (hub.task_dir(task) / log).stat().st_size > 0
+    there = {path.name for path in hub.task_dir(task).iterdir()}
+    assert {"mock_config.log", "root.log", "state.log", *(() if log == "root.log" else KOJIDS)} <= there
+    assert not [name for name in there if name.endswith(".rpm")]
     assert hub.calls("host.setBuildRootState")[-1].args[1] == "EXPIRED"
     assert hub.session().getBuildroot(hub.session().listBuildroots(taskID=task)[0]["id"])["state"] == 3
 
