@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -149,7 +150,15 @@ ls -l /dev/shm /dev/ptmx /dev/fd /dev/tty /dev/full > /dev/null && echo devices
     assert f"packages {run.outcome['buildroot']['packages']}" in lines
     assert run.log("installed_pkgs.log").count("\n") == run.outcome["buildroot"]["packages"]
     assert "Start: rpmbuild" in run.log("state.log")
-    assert run.log("hw_info.log")
+    machine = run.log("hw_info.log")
+    assert all(len(part.splitlines()) > 2 for part in machine.split("\n\n")), machine  # without procps, too
+    assert re.search(r"^Mem(:|Total:) +[1-9]", machine, re.M), machine
+
+
+def test_what_machine_it_was_is_said_of_a_failed_build_too(builder: Builder) -> None:
+    run = builder.build(builder.srpm("lacks-much", head="BuildRequires: no-such-thing"))
+    assert run.outcome["failure"]["step"] == "builddep", run.text
+    assert "Storage:" in run.log("hw_info.log")
 
 
 def test_a_repeat_finds_its_requirements_installed(builder: Builder) -> None:
