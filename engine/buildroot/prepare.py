@@ -50,15 +50,16 @@ def prepare(
     limits: SnapshotLimits | None = None,
     note: Callable[[str], None] = quiet,
     output: Callable[[bytes], None] = no_output,
+    phase: Callable[[str], None] = quiet,
     cancelled: Cancelled = never,
     give_away: bool = True,
     source: str | None = None,
 ) -> Prepared:
     """The root that the recipe asks for, there and verified; see `engine.buildroot`.
 
-    `note` gets sentences, `output` what the tools print. With `give_away` a root made from nothing is given to the
-    task before its snapshot is stored. `limits` are the settings' unless given. `source` is
-    the host path of the input that the requirements are of, where the caller has fetched it.
+    `note` gets sentences, `output` what the tools print, `phase` ``Start: …`` and ``Finish: …`` of what is done. With
+    `give_away` a root made from nothing is given to the task before its snapshot is stored. `limits` are the settings'
+    unless given. `source` is the host path of the input that the requirements are of, where the caller has fetched it.
     """
     asked = root_request(recipe, request, facts)
     if asked is None:
@@ -67,7 +68,10 @@ def prepare(
         asked = attrs.evolve(asked, source=source)
     clock = time.monotonic()
     limits = limits or SnapshotLimits.of(facts.settings.buildroots)
-    work = _Preparation(recipe, request, facts, manager, images, asked, limits, note, output, cancelled, give_away)
+    phase("Start: buildroot")
+    prepared: Prepared | None = None
+    said = (note, output, phase)
+    work = _Preparation(recipe, request, facts, manager, images, asked, limits, *said, cancelled, give_away)
     try:
         prepared = work.run()
     except ToolFailed as error:
@@ -75,6 +79,7 @@ def prepare(
         raise error.verdict() from None
     finally:
         work.close()
+        phase("Finish: buildroot" + ("" if prepared is not None else ", failed"))
     report = prepared.report
     if report is not None:
         report = attrs.evolve(
@@ -101,6 +106,7 @@ class _Preparation:
     limits: SnapshotLimits
     note: Callable[[str], None]
     output: Callable[[bytes], None]
+    phase: Callable[[str], None]
     cancelled: Cancelled
     give_away: bool
     state: State = field(init=False)
@@ -136,6 +142,7 @@ class _Preparation:
             cache=cache,
             cancelled=self.cancelled,
             say=self._say,
+            phase=self.phase,
         )
         memo = digest([contents, config, self.asked.group, list(self.asked.packages), image.id, FINISH])
         wanted, resolved = self._wanted(memo)

@@ -30,6 +30,11 @@ FINISH = 2
 """Version of tool/finish.py: what every root gets besides its packages."""
 TOOLS = Path(__file__).parent / "tool"
 TIMEOUT = 7200.0
+PHASES = {
+    "resolve": "resolving the packages of the root",
+    "apply": "installing the packages of the root",
+    "archive": "writing the root's snapshot",
+}
 ROLE = "tool"
 LABEL_JOB = "io.koji.adjutant.buildroot.job"
 LABEL_JOB_STATE = "io.koji.adjutant.buildroot.of"
@@ -55,7 +60,10 @@ class ToolFailed(InfrastructureError):
 
 @frozen(kw_only=True)
 class Tools:
-    """Runs tools for one task. `say` gets what they print; `job` is a directory that lives as long as its process."""
+    """Runs tools for one task. `say` gets what they print, `phase` that one starts or ends.
+
+    `job` is a directory that lives as long as its process.
+    """
 
     state: State
     job: Job
@@ -67,6 +75,7 @@ class Tools:
     cache: Path
     cancelled: Cancelled
     say: Callable[[bytes], None]
+    phase: Callable[[str], None]
 
     def resolve(self) -> dict[str, Any]:
         """The packages of the request. `ToolFailed`."""
@@ -139,7 +148,9 @@ class Tools:
             selinux_type=settings.selinux_type,
             selinux_level=selinux_level(self.facts, self.task_id),
         )
+        self.phase(f"Start: {PHASES[tool]}")
         outcome = self.manager.run(spec, timeout=TIMEOUT, log=log, cancelled=self.cancelled)
+        self.phase(f"Finish: {PHASES[tool]}" + ("" if outcome.ok else ", failed"))
         if self.cancelled() or outcome.cancelled:
             raise Interrupted(f"stopped while making the root ({tool})")
         return _answer(tool, output / "answer.json", outcome.ok, bytes(tail))

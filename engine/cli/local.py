@@ -29,6 +29,7 @@ from engine.core.recipe import Recipe
 from engine.core.render import closing_variables, probe_paths, render
 from engine.runner import run_task
 from engine.runner.leftovers import remove_task
+from engine.runner.phases import line
 from engine.runner.ports import Delivery, InputSource
 from engine.runner.task import never
 
@@ -86,27 +87,31 @@ def package_repos(words: Sequence[str]) -> tuple[PackageRepo, ...]:
 
 
 class RootLog:
-    """Tells of the making of a root: to the person, and in a log that the installing steps go on with."""
+    """Tells of the making of a root: to the person, in a log that the installing steps go on with, and in `phases`."""
 
     NAME = "root.log"
 
-    def __init__(self, directory: TaskDirectory, shown: NotesOnly, limit: int) -> None:
-        self.directory, self.shown, self.limit = directory, shown, limit
+    def __init__(self, directory: TaskDirectory, shown: NotesOnly, plan: Plan) -> None:
+        self.directory, self.shown, self.limit, self.phases = directory, shown, plan.log_bytes, plan.phases
         self.names: list[str] = []
 
     def note(self, text: str) -> None:
         self.shown.phase(text)
-        self._write(f"{text}\n".encode())
+        self._write(self.NAME, f"{text}\n".encode())
 
     def output(self, data: bytes) -> None:
         self.shown.background(data)
-        self._write(data)
+        self._write(self.NAME, data)
 
-    def _write(self, data: bytes) -> None:
-        if not self.names:
+    def phase(self, text: str) -> None:
+        if self.phases:
+            self._write(self.phases, line(text))
+
+    def _write(self, name: str, data: bytes) -> None:
+        if name not in self.names:
             self.directory.prepare(["logs"])
-            self.names.append(self.NAME)
-        self.directory.log(self.NAME, self.limit).write(data)
+            self.names.append(name)
+        self.directory.log(name, self.limit).write(data)
 
 
 @frozen(kw_only=True)
@@ -160,7 +165,7 @@ class LocalRuns:
             # What is refused shall not make a root first; and its steps are what there is to show.
             plan = render(recipe, request, facts, where=where)
             shown = display(plan)
-            log = RootLog(directory, shown, plan.log_bytes)
+            log = RootLog(directory, shown, plan)
             root, refused = self._root(recipe, request, facts, log, cancelled)
         with root:
             with self._unless_run(directory):
@@ -218,6 +223,7 @@ class LocalRuns:
                 self.images,
                 note=log.note,
                 output=log.output,
+                phase=log.phase,
                 cancelled=cancelled,
             )
         except (TaskFailed, InfrastructureError) as error:

@@ -74,7 +74,7 @@ class Plan:
     """A rendered task.
 
     `recipe` is the recipe's file name, without the directory that differs from host to host; `directories` are
-    workspace-relative and made before the first step.
+    workspace-relative and made before the first step. `phases` names the log of what was done when, "": none.
     """
 
     method: str
@@ -89,6 +89,7 @@ class Plan:
     steps: tuple[PlannedStep, ...]
     artifacts: tuple[Artifact, ...]
     log_bytes: int
+    phases: str = ""
 
     def data(self) -> dict[str, Any]:
         """The plan as JSON-like data, None values included, stable key order."""

@@ -41,6 +41,8 @@ def _lines(plan: Plan) -> Iterator[str]:
         yield ""
         yield from _step(number, step)
     yield ""
+    if plan.phases:
+        yield f"# phases and times in {plan.phases}, with the lines that steps append to result/{plan.phases}"
     for artifact in plan.artifacts:
         most = "" if artifact.max is None else f", at most {artifact.max}"
         without = f" without {' '.join(artifact.exclude)}" if artifact.exclude else ""

@@ -42,7 +42,6 @@ Fault = Literal["BuildError", "BuildrootError", "GenericError", "infrastructure"
 Root = Literal["image", "buildroot"]
 Selinux = Literal["Z", "z", "none"]
 
-
 Kind = Literal[
     "template",
     "templates",
@@ -359,10 +358,7 @@ class Artifact:
     min: int = doc("Fewer is a failure.", 0, ge=0)
     max: int | None = doc("More is a failure.", None, ge=0)
     upload: bool = doc("False: counted and named, not uploaded.", True)
-    always: bool = doc(
-        "True: collected also when the task failed (logs); then what is missing or refused is noted, and no failure.",
-        False,
-    )
+    always: bool = doc("True: collected also when the task failed; then what is missing is no failure.", False)
     when: str | None = doc("Expression; not collected when it is false.", None, kind="expression")
     fails: Fault = doc("Failure class of a wrong count.", "BuildError")
 
@@ -396,6 +392,7 @@ class Recipe:
     buildroot: Buildroot | None = doc("The task's own root file system.", None)
     container: Container = doc("The sandbox shared by the steps.", factory=Container)
     files: tuple[File, ...] = doc("Files written before the first step.", ())
+    phases: str = doc("Log of what was done when (UTC); steps add to `result/` + this name.", "", kind="file name")
     steps: tuple[Step, ...] = doc("What is run, in order; at least one.", some=True)
     artifacts: tuple[Artifact, ...] = doc("What is collected.", ())
     result: Any = doc("The task's result: any value, strings in it are templates.", None, kind="templates")

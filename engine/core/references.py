@@ -16,6 +16,7 @@ from engine.core.documents import join
 from engine.core.errors import did_you_mean
 from engine.core.kinds import KINDS, Form
 from engine.core.recipe import Container, File, Mount, Recipe, Step
+from engine.core.results import matches
 from engine.core.structure import Found
 from engine.core.templates import TemplateProblem, names
 from engine.core.variables import Scope
@@ -32,6 +33,7 @@ def problems(recipe: Recipe) -> Iterator[Found]:
         yield from _again(recipe, index, step)
         yield from _buildroot(recipe, step, place)
         yield from _targets(recipe, step, place)
+    yield from _phases(recipe)
     known = [item.name for item in recipe.inputs]
     for index, name in enumerate(recipe.local.args):
         if name not in known:
@@ -143,6 +145,20 @@ def _again(recipe: Recipe, index: int, step: Step) -> Iterator[Found]:
         yield path, f"step '{step.again.step}' comes later", "name this step or an earlier one"
     else:
         yield path, f"no step is named '{step.again.step}'", did_you_mean(step.again.step, earlier)
+
+
+def _phases(recipe: Recipe) -> Iterator[Found]:
+    """The engine's own log: no step may print to it, no artifact be called so."""
+    name = recipe.phases
+    if not name:
+        return
+    for step in recipe.steps:
+        if name == (step.log or f"{step.name}.log"):
+            yield "phases", f"{name} is the log of step '{step.name}'", "name another log"
+    for index, artifact in enumerate(recipe.artifacts):
+        if matches(artifact, f"result/{name}"):
+            why = f"result/{name} becomes the log {name} (key phases), and cannot be an artifact too"
+            yield f"artifacts[{index}].glob", why, f"leave it out: exclude = ['result/{name}']"
 
 
 def _buildroot(recipe: Recipe, step: Step, place: str) -> Iterator[Found]:

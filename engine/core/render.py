@@ -74,6 +74,7 @@ def render(recipe: Recipe, request: TaskRequest, facts: Facts, *, where: str = "
             if rendering.holds(f"artifacts[{index}]", artifact.when)
         ),
         log_bytes=facts.settings.limits.log_bytes,
+        phases=recipe.phases,
     )
 
 

@@ -57,6 +57,9 @@ class WorkspaceFiles(Protocol):
     def write(self, path: str, chunks: Iterable[bytes], mode: int = 0o644) -> tuple[int, str]:
         """Write a new file; its size and sha256. What `chunks` raises passes through."""
 
+    def read(self, path: str, start: int, most: int) -> bytes:
+        """Bytes of a file that steps wrote; none when it is not there, no regular file, or not readable."""
+
     def log(self, name: str, limit: int) -> StepLog:
         """The log of that name, opened to be added to."""
 

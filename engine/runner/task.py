@@ -146,8 +146,7 @@ class _Task:
             self.workspace.write(file.path, [file.content.encode()], int(file.mode, 8))
         for planned in self.plan.inputs:
             if planned.path:
-                self.progress.phase(f"fetching {planned.source}")
-                with self.source.open(planned) as stream:
+                with self._phase(f"fetching {planned.source}"), self.source.open(planned) as stream:
                     size, sha256 = self.workspace.write(planned.path, self._chunks(stream.read, planned))
                 self.inputs.append(InputUsed(name=planned.name, source=planned.source, bytes=size, sha256=sha256))
             else:
@@ -156,13 +155,20 @@ class _Task:
         images = [anchor.image] if anchor else []
         images += [step.container.image for step in self.plan.steps if step.container.root is None]
         for name in dict.fromkeys(images):
-            self.progress.phase(f"looking for image {name}")
-            info = self._interruptible(partial(self.manager.ensure_image_available, name))
+            with self._phase(f"looking for image {name}"):
+                info = self._interruptible(partial(self.manager.ensure_image_available, name))
             self.images.append(ImageUsed(name=name, id=info.id, digest=info.digest))
         if anchor is not None:
-            self.progress.phase("preparing the root")
-            handle = self.manager.create_anchor(anchor)
+            with self._phase("preparing the root"):
+                handle = self.manager.create_anchor(anchor)
             self.workspace.watch(self.manager.anchor_path(handle.name))
+
+    @contextmanager
+    def _phase(self, text: str) -> Iterator[None]:
+        """Something other than a step is going on."""
+        self.progress.phase(text)
+        with self.steps.phases.during(text):
+            yield
 
     def _chunks(self, read: Callable[[int], bytes], planned: PlannedInput) -> Iterator[bytes]:
         while True:
@@ -198,9 +204,9 @@ class _Task:
         return results[0]
 
     def _collect(self) -> Failure | None:
-        self.progress.phase("collecting results")
-        found = self.workspace.scan(self.plan.artifacts) if self.plan.artifacts else []
-        selection = select(self.plan.artifacts, found, list(self.steps.logs))
+        with self._phase("collecting results"):
+            found = self.workspace.scan(self.plan.artifacts) if self.plan.artifacts else []
+            selection = select(self.plan.artifacts, found, list(self.steps.logs))
         self.artifacts = selection.sets
         self._note(*selection.notes)
         return selection.failure

@@ -16,6 +16,7 @@ from engine.core.facts import BuildrootFacts, Facts, PackageRepo
 from engine.core.outcome import ArtifactSet, StepRun, TaskOutcome
 from engine.core.plan import Plan, PlannedStep
 from engine.core.plan_text import plan_text
+from engine.runner.phases import line
 from engine.worker.buildroot import InstalledPackages, Origins, RepoFiles, TrackedBuildroot
 from engine.worker.logs import LogUploader
 from engine.worker.stop import StopRequest
@@ -42,7 +43,7 @@ class HubDelivery:
     """Progress and delivery of one task: tells the hub and the daemon what the runner tells.
 
     `error` is what went wrong with the hub between two steps; it stops the run. `own_logs` are the logs that the
-    worker adds to the steps' own.
+    worker adds to the steps' own; `phases` names the recipe's log of phases, "": none.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class HubDelivery:
         buildroot: TrackedBuildroot | None,
         gathered: Gathered,
         workspace: TaskDirectory,
+        phases: str = "",
     ) -> None:
         self.task, self.logs, self.buildroot, self.workspace = task, logs, buildroot, workspace
+        self.phases = phases
         self.error: Exception | None = None
         self.leftovers = False
         self.own_logs: list[str] = []
@@ -75,6 +78,11 @@ class HubDelivery:
         """What the tools printed that make the root; the installing steps go on with the same log."""
         self._write(ROOT_LOG, data)
 
+    def root_phase(self, text: str) -> None:
+        """A phase of the making of the root has begun or ended."""
+        if name := self.phases:
+            self._write(name, line(text))
+
     def begin(self, plan: Plan, facts: Facts, notes: Sequence[str], packages: InstalledPackages) -> None:
         """The plan is known: say what the environment is, and have the steps' logs sent."""
         self.packages = packages
@@ -83,8 +91,8 @@ class HubDelivery:
         self._write(PLAN_LOG, plan_text(plan).encode())
         for note in notes:
             self.task.logger.warning("task %d: %s", self.task.id, note)
-        for step in plan.steps:
-            self.logs.add(step.log, os.path.join(self.workspace.path, "logs", step.log))
+        for name in (*(step.log for step in plan.steps), *filter(None, (plan.phases,))):
+            self.logs.add(name, os.path.join(self.workspace.path, "logs", name))
 
     def _write(self, name: str, data: bytes) -> None:
         if name not in self.own_logs:

@@ -163,7 +163,7 @@ class RecipeTask(koji.tasks.BaseTaskHandler):  # type: ignore[misc]  # koji has 
             remove_task(leftover, context.settings.worker_id, context.manager())
         logs = LogUploader(self.session, self.id, timestamps=context.hub.log_timestamps, lost=self.stop.request)
         workspace = workdir.claim(self.id)
-        delivery = HubDelivery(self, logs, buildroot, gathered, workspace)
+        delivery = HubDelivery(self, logs, buildroot, gathered, workspace, self.recipe.phases)
         try:
             with self.stop.shielded():
                 logs.start()
@@ -206,6 +206,7 @@ class RecipeTask(koji.tasks.BaseTaskHandler):  # type: ignore[misc]  # koji has 
                     PodmanSnapshotImages(manager.service),
                     note=delivery.root_note,
                     output=delivery.root_output,
+                    phase=delivery.root_phase,
                     cancelled=cancelled,
                     source=fetched,
                 )

@@ -149,7 +149,11 @@ ls -l /dev/shm /dev/ptmx /dev/fd /dev/tty /dev/full > /dev/null && echo devices
     assert "signals SigBlk:\t0000000000000000 SigIgn:\t0000000000000000 level 1" in lines
     assert f"packages {run.outcome['buildroot']['packages']}" in lines
     assert run.log("installed_pkgs.log").count("\n") == run.outcome["buildroot"]["packages"]
-    assert "Start: rpmbuild" in run.log("state.log")
+    phases = [text.partition(" - ")[2] for text in run.log("state.log").splitlines()]
+    for text in ("buildroot", "builddep (installing build requirements)", "rpmbuild", "collecting results"):
+        assert phases.index(f"Start: {text}") < phases.index(f"Finish: {text}"), phases
+    times = [text[:23] for text in run.log("state.log").splitlines()]
+    assert times == sorted(times)
     machine = run.log("hw_info.log")
     assert all(len(part.splitlines()) > 2 for part in machine.split("\n\n")), machine  # without procps, too
     assert re.search(r"^Mem(:|Total:) +[1-9]", machine, re.M), machine
@@ -167,7 +171,11 @@ def test_a_repeat_finds_its_requirements_installed(builder: Builder) -> None:
         head="BuildRequires: needed",
         body="%build\ntest -d /usr/share/needed; rpm -qa | wc -l\n",
     )
-    first, *again = [builder.build(srpm) for _ in range(3)]
+    first = builder.build(srpm)
+    phases = [text.partition(" - ")[2] for text in first.log("state.log").splitlines()]
+    for text in ("resolving", "downloading", "installing"):
+        assert any(phase.startswith(f"Start: {text} build requirements") for phase in phases), phases
+    again = [builder.build(srpm) for _ in range(2)]
     assert [run.status for run in (first, *again)] == [0, 0, 0], first.text
     assert first.steps == ["srpm", "builddep", "build"]
     assert not first.outcome["buildroot"]["cached_requirements"]

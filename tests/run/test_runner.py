@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from signal import SIGKILL
 from typing import Any
@@ -346,6 +348,55 @@ def test_rules_hold_for_what_a_failed_task_leaves_and_do_not_hide_its_failure(
     assert "exit code 7" in outcome.failure.message
     assert outcome.artifacts == ()
     assert any(note.startswith(words) for note in outcome.notes), outcome.notes
+    assert bench.nothing_left()
+
+
+def test_phases_are_the_engines_and_the_steps_own_in_order(bench: Bench) -> None:
+    own = "2026-11-25 07:00:00,001 - Start: rpmbuild\n"
+    own += "2026-11-25 07:00:01,002 - Finish: rpmbuild\n\x1b[2Jno line of ours\n"
+    bench.manager.commands = {
+        ("dep",): Behaviour(),
+        ("build",): Behaviour(exit_code=1, effect=writes("phases.log", own)),
+    }
+    directory = bench.workdir.claim()
+    made = plan(directory, step(directory, "dep"), step(directory, "build"), anchor=True, phases="phases.log")
+    outcome = bench.run_plan(made, directory)
+    kept = bench.store.logs["phases.log"].splitlines()
+    assert [text.partition(" - ")[2] for text in kept] == [
+        "Start: fetching /src/a.src.rpm",
+        "Finish: fetching /src/a.src.rpm",
+        f"Start: looking for image {IMAGE}",
+        f"Finish: looking for image {IMAGE}",
+        "Start: preparing the root",
+        "Finish: preparing the root",
+        "Start: dep (doing dep)",
+        "Finish: dep (doing dep)",
+        "Start: build (doing build)",
+        "Start: rpmbuild",
+        "Finish: rpmbuild",
+        "Finish: build (doing build), failed",
+    ]
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - ", text) for text in kept)
+    now = datetime.now(UTC)
+    assert abs(datetime.fromisoformat(kept[-1][:19] + "+00:00") - now) < timedelta(minutes=1)
+    assert "phases.log" in [log.name for log in outcome.logs]
+
+
+@pytest.mark.parametrize("what", ["link", "fifo"])
+def test_phases_that_a_step_did_not_write_to_a_file_are_left_out(bench: Bench, what: str, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("2026-11-25 07:00:00,001 - Start: secret\n")
+
+    def effect(spec: ContainerSpec) -> None:
+        writes("a.rpm")(spec)
+        place = Path(spec.mounts[0].source, "phases.log")
+        place.symlink_to(secret) if what == "link" else os.mkfifo(place)
+
+    bench.manager.commands = {("build",): Behaviour(effect=effect)}
+    outcome = bench.run("build", plan_keys={"phases": "phases.log"})
+    assert outcome.failure is None
+    assert "Finish: build" in bench.store.logs["phases.log"]
+    assert "secret" not in bench.store.logs["phases.log"]
     assert bench.nothing_left()
 
 

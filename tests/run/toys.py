@@ -108,12 +108,14 @@ class Store:
 
     outcomes: list[TaskOutcome] = field(factory=list)
     seen: list[str] = field(factory=list)
+    logs: dict[str, str] = field(factory=dict)
     trouble: BaseException | None = None
 
     def deliver(self, outcome: TaskOutcome, workspace: str) -> None:
         from pathlib import Path
 
         self.seen = sorted(str(path.relative_to(workspace)) for path in Path(workspace).rglob("*") if path.is_file())
+        self.logs = {path.name: path.read_text(errors="replace") for path in Path(workspace, "logs").glob("*.log")}
         self.outcomes.append(outcome)
         if self.trouble is not None:
             raise self.trouble

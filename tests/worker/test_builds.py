@@ -175,6 +175,7 @@ def test_a_package_that_does_not_build(
     assert text.endswith(f"; see {log} for more information")
     assert (hub.task_dir(task) / log).stat().st_size > 0
     there = {path.name for path in hub.task_dir(task).iterdir()}
+    assert "Start: buildroot\n" in (hub.task_dir(task) / "state.log").read_text()
     assert {"mock_config.log", "root.log", "state.log", *(() if log == "root.log" else KOJIDS)} <= there
     assert not [name for name in there if name.endswith(".rpm")]
     assert hub.calls("host.setBuildRootState")[-1].args[1] == "EXPIRED"

@@ -2,8 +2,9 @@
 
 ``builddep.py CONFIG SRPMS RESULT RECORD``: CONFIG is the configuration `prepare` wrote, SRPMS a directory with the
 rebuilt source package. RESULT gets ``requires`` (what was required, for the build step to compare with),
-``installed_before.json`` (once) and ``installed_after.json``; RECORD the same lists and what was added, with the
-repository's checksums. Exit codes: 0 done, 30 a requirement cannot be met, 75 not the package's fault.
+``installed_before.json`` (once) and ``installed_after.json``, and a line in ``state.log`` for the start and end of each
+phase; RECORD the same lists and what was added, with the repository's checksums. Exit codes: 0 done, 30 a requirement
+cannot be met, 75 not the package's fault.
 """
 
 import glob
@@ -13,7 +14,7 @@ import sys
 
 import finish
 import rpm
-from files import write_json, write_text
+from files import phase, write_json, write_text
 from rpmdb import installed, log_lines
 
 ROOT = "/target"
@@ -31,7 +32,7 @@ def main(config_path, srpms, result, record):
     print("build requirements: " + (", ".join(requires) or "none"), flush=True)
     added = []
     if not _all_there(paths):
-        status, added = _with_dnf(config, requires)
+        status, added = _with_dnf(config, requires, os.path.join(result, "state.log"))
         if status:
             return status
         packages = installed(ROOT)
@@ -70,27 +71,47 @@ def _all_there(paths):
     return True
 
 
-def _with_dnf(config, requires):
+def _with_dnf(config, requires, phases):
     """Exit status, and rows of the packages that were installed."""
     import dnf.exceptions
     from common import kind_of
 
     try:
-        return 0, _install(config, requires)
+        return 0, _install(config, requires, phases)
     except dnf.exceptions.Error as error:
         print(f"Error: {str(error).strip()}", flush=True)
         return (UNSATISFIED if kind_of(error) in ("dependencies", "group") else NOT_OURS), []
 
 
-def _install(config, requires):
+def _install(config, requires, phases):
     """Rows of the packages that were installed. dnf.exceptions.Error in dnf's words."""
     import dnf.exceptions
-    import dnf.selector
     from apply import Display
     from common import open_base, row
 
     base = open_base(config, ROOT)
-    base.fill_sack(load_system_repo=True)
+    with phase(phases, "resolving build requirements"):
+        base.fill_sack(load_system_repo=True)
+        if not _resolve(base, requires):
+            return []
+    packages = list(base.transaction.install_set)
+    rows = [row(package) for package in packages]
+    with phase(phases, "downloading build requirements"):
+        base.download_packages(packages)
+    display = Display()
+    with phase(phases, f"installing build requirements ({len(packages)} packages)"):
+        base.do_transaction([display])
+    if display.errors:
+        raise dnf.exceptions.Error("; ".join(display.errors))
+    base.close()
+    return rows
+
+
+def _resolve(base, requires):
+    """True when something is to be installed."""
+    import dnf.exceptions
+    import dnf.selector
+
     missing = []
     for requirement in requires:
         found = base.sack.query().filterm(provides=requirement)
@@ -106,17 +127,7 @@ def _install(config, requires):
         for requirement in missing:
             print(f"No matching package to install: '{requirement}'", flush=True)
         raise dnf.exceptions.DepsolveError("Some packages could not be found.")
-    if not base.resolve(allow_erasing=True):
-        return []
-    packages = list(base.transaction.install_set)
-    rows = [row(package) for package in packages]
-    base.download_packages(packages)
-    display = Display()
-    base.do_transaction([display])
-    if display.errors:
-        raise dnf.exceptions.Error("; ".join(display.errors))
-    base.close()
-    return rows
+    return base.resolve(allow_erasing=True)
 
 
 def _list(name, packages, *directories):
