@@ -8,6 +8,7 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 
 from engine.core.excerpt import clean
+from engine.core.plan import PlannedStep
 from engine.runner.ports import StepLog, WorkspaceFiles
 
 MOST = 256 * 1024
@@ -20,6 +21,12 @@ def line(text: str) -> bytes:
     now = time.time()
     stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(now))
     return f"{stamp},{int(now * 1000) % 1000:03d} - {clean(text)}\n".encode()
+
+
+def step_title(step: PlannedStep, round_: int) -> str:
+    """``build, round 2 (building)``."""
+    again = f", round {round_}" if round_ > 1 else ""
+    return step.name + again + (f" ({step.summary})" if step.summary else "")
 
 
 class Phases:

@@ -13,7 +13,7 @@ from engine.core.plan import Plan, PlannedStep
 from engine.core.recipe import Artifact
 from engine.core.results import matches
 from engine.core.verdict import disk_words, step_cause, step_failure
-from engine.runner.phases import Phases
+from engine.runner.phases import Phases, step_title
 from engine.runner.ports import Closing, Progress, StepLog, WorkspaceFiles
 
 DISK_INTERVAL = 0.2
@@ -97,7 +97,7 @@ class StepRunner:
         if step.container.log_path:
             self.workspace.forget(step.container.log_path)
         self.progress.step_started(step, number, len(self.plan.steps), round_)
-        self.phases.say(f"Start: {_title(step, round_)}")
+        self.phases.say(f"Start: {step_title(step, round_)}")
         try:
             outcome = self.manager.run(
                 step.container,
@@ -136,7 +136,7 @@ class StepRunner:
     def _ended(self, step: PlannedStep, run: StepRun) -> None:
         self.runs.append(run)
         self.phases.take_over()
-        self.phases.say(f"Finish: {_title(step, run.round)}" + ("" if run.ok else ", failed"))
+        self.phases.say(f"Finish: {step_title(step, run.round)}" + ("" if run.ok else ", failed"))
         self.progress.step_ended(step, run)
 
     def _named(self, step: PlannedStep, error: ContainerError) -> ContainerError:
@@ -165,12 +165,6 @@ class _DiskWatch:
     @property
     def lowest(self) -> tuple[DiskSpace, ...]:
         return tuple(self._lowest.values())
-
-
-def _title(step: PlannedStep, round_: int) -> str:
-    """``build, round 2 (building)``."""
-    again = f", round {round_}" if round_ > 1 else ""
-    return step.name + again + (f" ({step.summary})" if step.summary else "")
 
 
 def _full(disks: Iterable[DiskSpace]) -> str:

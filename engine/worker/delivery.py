@@ -16,14 +16,14 @@ from engine.core.facts import BuildrootFacts, Facts, PackageRepo
 from engine.core.outcome import ArtifactSet, StepRun, TaskOutcome
 from engine.core.plan import Plan, PlannedStep
 from engine.core.plan_text import plan_text
-from engine.runner.phases import line
+from engine.runner.phases import line, step_title
 from engine.worker.buildroot import InstalledPackages, Origins, RepoFiles, TrackedBuildroot
 from engine.worker.logs import LogUploader
 from engine.worker.stop import StopRequest
 
-ENVIRONMENT_LOG, ROOT_LOG, PLAN_LOG = "mock_config.log", "root.log", "adjutant_plan.log"
-"""What the environment was and how it was made, under the names that people and tools look for (contract 3.4,
-appendix F), and the plan."""
+ENVIRONMENT_LOG, ROOT_LOG, OUTPUT_LOG, PLAN_LOG = "mock_config.log", "root.log", "mock_output.log", "adjutant_plan.log"
+"""What the environment was, how it was made, and what was done in it, under the names that people and tools look for
+(contract 3.4, appendix F); and the plan."""
 LOG_LIMIT = 64 * 1024 * 1024
 
 
@@ -63,6 +63,7 @@ class HubDelivery:
         self.packages: InstalledPackages | None = None
         self.origins: Origins | None = None
         facts = gathered.facts
+        self._in_root = facts.buildroot is not None
         if buildroot is not None and facts.repo is not None:
             repo = facts.repos[0] if facts.repos else PackageRepo(name="build")
             self.origins = Origins(facts.repo, RepoFiles(repo), gathered.external_rows, buildroot.arch, task.session)
@@ -72,6 +73,7 @@ class HubDelivery:
     def root_note(self, text: str) -> None:
         """A sentence about the making of the root."""
         self._record(text)
+        self._say(f"INFO: {text}")
         self.root_output(f"{text}\n".encode())
 
     def root_output(self, data: bytes) -> None:
@@ -89,6 +91,7 @@ class HubDelivery:
         if facts.buildroot is not None:
             self._write(ENVIRONMENT_LOG, environment_text(plan, facts, notes).encode())
         self._write(PLAN_LOG, plan_text(plan).encode())
+        self._say(f"INFO: the plan is in {PLAN_LOG}")
         for note in notes:
             self.task.logger.warning("task %d: %s", self.task.id, note)
         for name in (*(step.log for step in plan.steps), *filter(None, (plan.phases,))):
@@ -105,16 +108,20 @@ class HubDelivery:
 
     def phase(self, text: str) -> None:
         self._record(text)
+        self._say(f"INFO: {text}")
 
     def step_started(self, step: PlannedStep, number: int, total: int, round_: int) -> None:
         again = f", round {round_}" if round_ > 1 else ""
         self._record(f"step {number} of {total}: {step.name}{again}", step=step.name)
+        self._say(f"Start: {step_title(step, round_)}; its output is in {step.log}")
         self._set_packages()
 
     def output(self, step: PlannedStep, data: bytes) -> None:
         """Sent by the uploader, which reads the log itself."""
 
     def step_ended(self, step: PlannedStep, run: StepRun) -> None:
+        how = "" if run.ok else f", failed{'' if run.exit_code is None else f' with exit code {run.exit_code}'}"
+        self._say(f"Finish: {step_title(step, run.round)} ({run.seconds:.1f} s){how}")
         self._set_packages()
 
     def _set_packages(self) -> None:
@@ -134,7 +141,14 @@ class HubDelivery:
     def note(self, text: str) -> None:
         if text.startswith("not cleaned up:"):
             self.leftovers = True
+        else:
+            self._say(f"WARNING: {text}")
         self.task.logger.warning("task %d: %s", self.task.id, text)
+
+    def _say(self, text: str) -> None:
+        """A line of the log that stands for mock's own output."""
+        if self._in_root:
+            self._write(OUTPUT_LOG, line(text))
 
     def _record(self, phase: str, **more: Any) -> None:
         self.task.record(phase, **more)
@@ -158,6 +172,7 @@ class HubDelivery:
                 if outcome.failure is None or self.task.stop.requested:
                     raise
                 self.note(f"not uploaded: {error}")  # the task fails by its own words
+            self._say(f"ERROR: {outcome.failure.message}" if outcome.failure else "INFO: done")
             arrived = self.logs.finish()
             missing = [log.name for log in outcome.logs if log.bytes and log.name not in arrived]
             if missing:

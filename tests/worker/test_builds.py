@@ -111,7 +111,10 @@ def test_a_build(hub: HubStandIn, builder: WorkerProcess, world: int) -> None:
     assert [Path(path).name for path in result["srpms"]] == ["hz-1.2-1.t1.src.rpm"]
     assert all((hub.topdir / "work" / path).stat().st_size for path in [*result["rpms"], *result["logs"]])
     names = {Path(path).name for path in result["logs"]}
-    assert {"mock_config.log", "root.log", "build.log", "adjutant_plan.log"} <= names
+    assert {"mock_config.log", "root.log", "build.log", "mock_output.log", "adjutant_plan.log"} <= names
+    output = (hub.task_dir(task) / "mock_output.log").read_text()
+    for words in ("INFO: buildroot: ", "Start: build (building); its output is in build.log", "INFO: done\n"):
+        assert words in output, output
     assert "noarch_rpmdiff.json" not in names
     environment = (hub.task_dir(task) / "mock_config.log").read_text()
     assert "macro %dist = .t1" in environment
@@ -175,6 +178,7 @@ def test_a_package_that_does_not_build(
     assert text.endswith(f"; see {log} for more information")
     assert (hub.task_dir(task) / log).stat().st_size > 0
     there = {path.name for path in hub.task_dir(task).iterdir()}
+    assert f" - ERROR: {text}\n" in (hub.task_dir(task) / "mock_output.log").read_text()
     assert "Start: buildroot\n" in (hub.task_dir(task) / "state.log").read_text()
     assert {"mock_config.log", "root.log", "state.log", *(() if log == "root.log" else KOJIDS)} <= there
     assert not [name for name in there if name.endswith(".rpm")]
