@@ -85,13 +85,27 @@ def test_a_package_that_changed_after_it_was_resolved(place: Place, repo: SmallR
     _nothing_made(place)
 
 
-def test_a_scriptlet_that_fails(place: Place, repo: SmallRepo, make_package: MakePackage) -> None:
+def test_a_package_that_refuses_to_be_installed(place: Place, repo: SmallRepo, make_package: MakePackage) -> None:
     repo.remove("marker-*.rpm")
     repo.put(make_package("marker", "8", tail="%pre\nexit 1"))
     repo.index()
-    with pytest.raises((TaskFailed, InfrastructureError), match="marker"):
+    with pytest.raises(TaskFailed, match="scriptlet in rpm package marker") as caught:
         place.prepare(repo)
+    assert caught.value.fault == "BuildrootError"
     _nothing_made(place)
+
+
+def test_a_scriptlet_that_fails_after_its_package_was_installed(
+    place: Place, repo: SmallRepo, make_package: MakePackage
+) -> None:
+    """dnf goes on and ends well; so the root is made, and its log says what happened."""
+    repo.remove("marker-*.rpm")
+    repo.put(make_package("marker", "8", tail="%post\nexit 1"))
+    repo.index()
+    said = bytearray()
+    with place.prepare(repo, output=said.extend) as root:
+        assert place.run(root, "cat /usr/share/marker/text") == "x\n"
+    assert "warning: Error in POSTIN scriptlet in rpm package marker" in said.decode()
 
 
 def test_a_task_that_is_stopped_while_its_root_is_made(place: Place, repo: SmallRepo) -> None:

@@ -99,6 +99,8 @@ def builder(
     repo.put(make_package("marker", "1"))
     repo.put(make_package("needed", "1"))
     repo.put(make_package("needed-too", "1"))
+    repo.put(make_package("refuses", "1", tail="%pre\nexit 1"))
+    repo.put(make_package("complains", "1", tail="%post\nexit 1"))
     repo.index()
     made = Builder(folder / "work", repo.path, task_image, folder)
     warm = made.engine("buildroot", "warm", "buildArch", "--repo", repo.path)
@@ -189,6 +191,23 @@ def test_a_repeat_finds_its_requirements_installed(builder: Builder) -> None:
     assert len(digests) == 1
     counted = builder.engine("buildroot", "list").stdout
     assert "build requirements: 1 of 4 there already" in counted or "there already" in counted
+
+
+def test_a_requirement_whose_scriptlet_fails_once_it_is_installed(builder: Builder) -> None:
+    run = builder.build(
+        builder.srpm("has-complaints", head="BuildRequires: complains", body="%build\ntest -d /usr/share/complains\n")
+    )
+    assert run.status == 0, run.text + run.log("root.log")
+    assert "warning: Error in POSTIN scriptlet in rpm package complains" in run.log("root.log")
+
+
+def test_a_requirement_that_refuses_to_be_installed_is_the_packages_fault(builder: Builder) -> None:
+    """dnf fails, as it would anywhere: no reason to send the task from host to host."""
+    run = builder.build(builder.srpm("is-refused", head="BuildRequires: refuses"))
+    assert run.status == 1, run.text
+    assert run.outcome["failure"]["fault"] == "BuildError"
+    assert run.outcome["failure"]["message"].endswith("mock exited with status 30; see root.log for more information")
+    assert "Error in PREIN scriptlet in rpm package refuses" in run.log("root.log")
 
 
 def test_the_operator_can_do_without_the_second_level(builder: Builder, monkeypatch: pytest.MonkeyPatch) -> None:

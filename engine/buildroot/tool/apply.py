@@ -16,6 +16,8 @@ from rpmdb import NOT_COUNTED
 from rpmdb import installed as installed_now
 
 ROOT = "/target"
+SCRIPTLET = "scriptlet in rpm package"
+"""What dnf's words about a failed scriptlet have in common."""
 
 
 class Display(dnf.callback.TransactionProgress):
@@ -45,8 +47,14 @@ class Display(dnf.callback.TransactionProgress):
             print(msgs.decode(errors="replace") if isinstance(msgs, bytes) else msgs, flush=True)
 
     def error(self, message):
+        """A scriptlet's failure is for dnf to judge: after most of them it goes on, and the package is installed."""
         self.errors.append(str(message))
-        print(f"error: {message}", flush=True)
+        print(f"{'warning' if SCRIPTLET in str(message) else 'error'}: {message}", flush=True)
+
+    @property
+    def script_failed(self):
+        """A scriptlet failed; what its package failed to do is then no fault of this host."""
+        return any(SCRIPTLET in message for message in self.errors)
 
 
 def main(job):
@@ -63,14 +71,17 @@ def main(job):
             base.package_remove(installed[key])
     base.resolve(allow_erasing=True)
     _check_plan(base, set(installed), set(wanted), set(coming))
+    display = Display()
     if base.transaction:
-        display = Display()
         _run(base, display)
     base.close()  # else the rpmdb stays open, and finish cannot close it for good
     rows = installed_now(ROOT)
     found = {nevra({**entry, "epoch": entry["epoch"] or 0}) for entry in rows}
     if found != set(wanted):
-        raise ToolError(SET, "the root does not hold the resolved set: " + _difference(found, set(wanted)))
+        why = "; ".join(
+            ["the root does not hold the resolved set: " + _difference(found, set(wanted)), *display.errors]
+        )
+        raise ToolError(SCRIPT if display.script_failed else SET, why)
     finish.finish(ROOT)
     return {"installed": rows, "size": tree_size(ROOT)}
 
@@ -114,13 +125,12 @@ def _run(base, display):
         text = "; ".join([str(error).strip(), *display.errors])
         # rpm names every package that does not fit, and sums up at the end.
         summary = text.partition("Error Summary")[2].strip("-\n ") or text
-        raise ToolError(DISK if kind_of(error) == DISK or _full(ROOT) else PACKAGE, summary) from None
-    if display.errors:
-        text = "; ".join(display.errors)
-        raise ToolError(DISK if _full(ROOT) else SCRIPT, text)
+        if kind_of(error) == DISK or full(ROOT):
+            raise ToolError(DISK, summary) from None
+        raise ToolError(SCRIPT if display.script_failed else PACKAGE, summary) from None
 
 
-def _full(path):
+def full(path):
     room = os.statvfs(path)
     return room.f_bavail * room.f_frsize < 16 * 1024 * 1024 or room.f_favail < 16
 

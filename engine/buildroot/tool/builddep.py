@@ -74,20 +74,22 @@ def _all_there(paths):
 def _with_dnf(config, requires, phases):
     """Exit status, and rows of the packages that were installed."""
     import dnf.exceptions
+    from apply import Display, full
     from common import kind_of
 
+    display = Display()
     try:
-        return 0, _install(config, requires, phases)
+        return 0, _install(config, requires, phases, display)
     except dnf.exceptions.Error as error:
         print(f"Error: {str(error).strip()}", flush=True)
-        return (UNSATISFIED if kind_of(error) in ("dependencies", "group") else NOT_OURS), []
+        unsatisfied = kind_of(error) in ("dependencies", "group") or (display.script_failed and not full(ROOT))
+        return (UNSATISFIED if unsatisfied else NOT_OURS), []
 
 
-def _install(config, requires, phases):
+def _install(config, requires, phases, display):
     """Rows of the packages that were installed. dnf.exceptions.Error in dnf's words."""
     import dnf.exceptions
-    from apply import Display
-    from common import open_base, row
+    from common import nevra, open_base, row
 
     base = open_base(config, ROOT)
     with phase(phases, "resolving build requirements"):
@@ -98,12 +100,12 @@ def _install(config, requires, phases):
     rows = [row(package) for package in packages]
     with phase(phases, "downloading build requirements"):
         base.download_packages(packages)
-    display = Display()
     with phase(phases, f"installing build requirements ({len(packages)} packages)"):
         base.do_transaction([display])
-    if display.errors:
-        raise dnf.exceptions.Error("; ".join(display.errors))
-    base.close()
+        base.close()
+        there = {nevra({**entry, "epoch": entry["epoch"] or 0}) for entry in installed(ROOT)}
+        if absent := sorted({nevra(entry) for entry in rows} - there):
+            raise dnf.exceptions.Error("; ".join(["not installed: " + ", ".join(absent[:5]), *display.errors]))
     return rows
 
 
