@@ -25,6 +25,7 @@ from engine.core.rendering import labels, selinux_level
 from engine.core.roots import RootRequest
 from engine.core.snapshots import digest
 from engine.core.spec import ContainerSpec, ResourceLimits, VolumeMount
+from engine.core.verdict import problem_words
 
 FINISH = 2
 """Version of tool/finish.py: what every root gets besides its packages."""
@@ -41,6 +42,8 @@ LABEL_JOB_STATE = "io.koji.adjutant.buildroot.of"
 """Labels of containers in which a root is made: the job whose lock its process holds, and whose job it is."""
 INIT_FAILED = "could not init mock buildroot"
 """The words people and programs look for (contract appendix G)."""
+ROOT_LOG, DNF_FAILED = "root.log", 30
+"""The log in which whoever prepares a root writes what the tools say; mock's exit status when dnf fails."""
 
 
 class ToolFailed(InfrastructureError):
@@ -52,10 +55,18 @@ class ToolFailed(InfrastructureError):
 
     def verdict(self) -> EngineError:
         """Whose fault it is: a group is the tag's, everything else this host's or the repo's."""
+        why = problem_words(str(self))
+        error: EngineError
         if self.kind in ("group", "dependencies", "script"):
-            return TaskFailed("BuildrootError", f"{INIT_FAILED}: {self}")
-        words = {"repo": "a repository cannot be read", "package": "a package cannot be installed", "disk": "disk full"}
-        return InfrastructureError(f"{INIT_FAILED}: {words.get(self.kind, 'the root is not as resolved')}: {self}")
+            status = f"mock exited with status {DNF_FAILED}; see {ROOT_LOG} for more information"
+            error = TaskFailed("BuildrootError", f"{INIT_FAILED}, {status}: {why}")
+        else:
+            words = {"repo": "a repository cannot be read", "package": "a package cannot be installed"}
+            words["disk"] = "disk full"
+            what = words.get(self.kind, "the root is not as resolved")
+            error = InfrastructureError(f"{INIT_FAILED}: {what}: {why}; see {ROOT_LOG} for more information")
+        error.log = ROOT_LOG
+        return error
 
 
 @frozen(kw_only=True)

@@ -59,9 +59,13 @@ def by_place(problem: Problem) -> tuple[str, list[str | int], str, str]:
 
 
 class EngineError(Exception):
-    """Base of every error that is shown without a traceback. `exit_code` is the process's."""
+    """Base of every error that is shown without a traceback. `exit_code` is the process's.
+
+    `log` names the task's log that says more, "" when there is none.
+    """
 
     exit_code = EXIT_BUG
+    log = ""
 
 
 class BadInput(EngineError):

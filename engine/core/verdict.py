@@ -14,6 +14,9 @@ from engine.core.recipe import Fault
 INFRASTRUCTURE: Fault = "infrastructure"
 NEARLY_FULL = 1024**3
 """dnf and rpm refuse a transaction while this much may still be free."""
+MOST_WORDS = 600
+"""Letters of one problem in a message; the log has all of it."""
+_PROBLEM = re.compile(r"^\s*Problem(?: \d+)?: ", re.MULTILINE)
 _FULL_WORDS = re.compile(r"No space left on device|Disk quota exceeded|more space needed on the|Disk Requirements:")
 
 
@@ -85,6 +88,19 @@ def disk_words(disk: DiskSpace) -> str:
     if disk.inodes < 1 and disk.bytes >= 1:
         return f"no free inode on {disk.path} ({size_words(disk.bytes)} free)"
     return f"{size_words(disk.bytes)} free on {disk.path}"
+
+
+def problem_words(text: str) -> str:
+    """The first of the problems that dnf tells of, in one line and not over-long, and how many more there are.
+
+    dnf writes ``Problem 1: …``, with what is behind it on the lines below, or just lines.
+    """
+    _before, *problems = _PROBLEM.split(text)
+    first, *more = problems or [text]
+    words = "; ".join(filter(None, (line.strip(" \t-") for line in first.splitlines())))
+    if len(words) > MOST_WORDS:
+        words = words[: MOST_WORDS - 1] + "…"
+    return words + (f" ({len(more)} more)" if more else "")
 
 
 def size_words(count: int) -> str:

@@ -135,7 +135,7 @@ class _Task:
             fault=fault,  # type: ignore[arg-type]  # TaskFailed carries any Koji fault class
             message=str(error),
             step=last.name if last else "",
-            log=last.log if last else "",
+            log=last.log if last else error.log if error.log in self.steps.logs else "",
             retry=isinstance(error, ContainerError) and error.retry,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -33,7 +34,9 @@ def test_a_group_that_is_not_there(place: Place, repo: SmallRepo) -> None:
     with pytest.raises(TaskFailed, match="Module or Group 'nosuch' is not available.*its groups are: build") as caught:
         place.prepare(repo, recipe=with_group("nosuch"))
     assert caught.value.fault == "BuildrootError"
-    assert str(caught.value).startswith("could not init mock buildroot: ")
+    init = "could not init mock buildroot, mock exited with status 30; see root.log for more information: Module or"
+    assert str(caught.value).startswith(init)
+    assert caught.value.log == "root.log"
     assert place.state.counts() == {"failed": 1}
 
 
@@ -41,11 +44,25 @@ def test_a_group_that_cannot_be_installed_is_told_in_dnfs_words(
     place: Place, repo: SmallRepo, make_package: MakePackage
 ) -> None:
     repo.put(make_package("marker", "7", head="Requires: no-such-thing >= 3"))
+    repo.put(make_package("marker-too", "7", head="Requires: no-such-thing-either"))
     repo.remove("marker-1-*.rpm")
+    repo.members.append("marker-too")
     repo.index()
-    with pytest.raises(TaskFailed, match="nothing provides no-such-thing >= 3 needed by marker-7-1.noarch") as caught:
-        place.prepare(repo)
+    said = bytearray()
+    with pytest.raises(TaskFailed) as caught:
+        place.prepare(repo, output=said.extend)
     assert caught.value.fault == "BuildrootError"
+    text = str(caught.value)
+    assert text.startswith(
+        "could not init mock buildroot, mock exited with status 30; see root.log for more information: "
+    )
+    assert re.search(r"nothing provides no-such-thing\S* (>= 3 )?needed by marker\S*-7-1.noarch.* \(1 more\)$", text), (
+        text
+    )
+    assert text.isprintable()
+    both = said.decode()
+    assert "nothing provides no-such-thing >= 3 needed by" in both
+    assert "nothing provides no-such-thing-either needed by" in both
 
 
 def test_a_repo_that_is_gone(place: Place, repo: SmallRepo) -> None:

@@ -230,8 +230,10 @@ def test_a_repo_without_the_group(builder: Engine, repo: Path, tmp_path: Path) -
     failure = ended.outcome["failure"]
     assert failure["fault"] == "BuildrootError"
     assert "build" in failure["message"]
+    assert failure["log"] == "root.log"
+    assert "--- root.log" in ended.err
     assert ended.outcome["steps"] == []
-    assert ended.files() == ["result.json", "root.log"]
+    assert ended.files() == ["result.json", "root.log", "state.log"]
 
 
 def test_a_repo_that_cannot_be_read_is_the_hosts_fault(builder: Engine, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from engine.core.manager import Outcome
 from engine.core.outcome import DiskSpace, Failure
 from engine.core.plan import PlannedStep
 from engine.core.spec import ContainerSpec, ResourceLimits
-from engine.core.verdict import size_words, step_cause, step_failure
+from engine.core.verdict import problem_words, size_words, step_cause, step_failure
 
 GIB = 1024**3
 
@@ -91,6 +91,27 @@ def test_a_full_disk_is_the_hosts_whatever_the_command_said(disk: DiskSpace, tai
         assert "disk full" in failure.message
         assert "/w" in failure.message
         assert "exit code 1" in failure.message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Module or Group 'x' is not available", "Module or Group 'x' is not available"),
+        (
+            "\n Problem: conflicting requests\n  - nothing provides b needed by a-1-1.noarch\n",
+            "conflicting requests; nothing provides b needed by a-1-1.noarch",
+        ),
+        (
+            "\n Problem 1: conflicting requests\n  - nothing provides b needed by a-1-1.noarch\n Problem 2: c"
+            "\n Problem 3: d\n",
+            "conflicting requests; nothing provides b needed by a-1-1.noarch (2 more)",
+        ),
+        ("Problem 1: " + "x" * 10_000 + "\nProblem 2: y", "x" * 599 + "… (1 more)"),
+        ("one\ntwo", "one; two"),
+    ],
+)
+def test_of_many_problems_the_first_is_told(text: str, words: str) -> None:
+    assert problem_words(text) == words
 
 
 def test_sizes() -> None:
