@@ -210,6 +210,18 @@ def test_a_requirement_that_refuses_to_be_installed_is_the_packages_fault(builde
     assert "Error in PREIN scriptlet in rpm package refuses" in run.log("root.log")
 
 
+@pytest.mark.parametrize("name", ["packager", "vendor", "distribution"])
+def test_a_source_package_to_be_kept_says_where_it_comes_from(builder: Builder, name: str) -> None:
+    srpm = builder.srpm(f"without-{name}", head=f"%define {name} %{{nil}}")
+    run = builder.build(srpm)
+    assert run.status == 1, run.text
+    failure = run.outcome["failure"]
+    message = "the rebuilt source RPM lacks Packager, Vendor or Distribution; see build.log for more information"
+    assert (failure["fault"], failure["message"]) == ("BuildError", message)
+    assert f"has no {name.capitalize()}: is %{name} empty" in run.log()
+    assert builder.build(srpm, "--param", "keep_srpm=false").status == 0
+
+
 def test_the_operator_can_do_without_the_second_level(builder: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
     srpm = builder.srpm("never-repeats", head="BuildRequires: needed")
     monkeypatch.setenv("ADJUTANT_BUILDROOTS_REPEATS_AFTER", "0")
