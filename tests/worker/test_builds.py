@@ -10,11 +10,13 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from xmlrpc.client import Fault
 
 import koji
@@ -72,15 +74,36 @@ def builder(make_worker: StartWorker, task_image: str) -> WorkerProcess:
 
 @pytest.fixture
 def file_server(hub: HubStandIn) -> Iterator[str]:
-    """The hub's file tree at an address that containers reach: the host's own."""
+    """The hub's file tree at an address that containers reach."""
+    with serve(partial(QuietFiles, directory=str(hub.topdir))) as url:
+        yield url
+
+
+@pytest.fixture
+def proxy(hub: HubStandIn) -> Iterator[tuple[str, list[str]]]:
+    """A proxy that serves whatever host is asked for from the hub's file tree; its address, and what it was asked."""
+    asked: list[str] = []
+
+    class Proxy(QuietFiles):
+        def do_GET(self) -> None:  # noqa: N802 - http.server's name
+            asked.append(self.path)
+            self.path = urlsplit(self.path).path
+            super().do_GET()
+
+    with serve(partial(Proxy, directory=str(hub.topdir))) as url:
+        yield url, asked
+
+
+@contextmanager
+def serve(handler: Callable[..., SimpleHTTPRequestHandler]) -> Iterator[str]:
+    """A server at an address that containers reach: the host's own."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # sends nothing; asks which address would be used
         except OSError:
             pytest.skip("this host has no network")
         address = probe.getsockname()[0]
-    serve = partial(QuietFiles, directory=str(hub.topdir))
-    with ThreadingHTTPServer(("0.0.0.0", 0), serve) as server:
+    with ThreadingHTTPServer(("0.0.0.0", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://{address}:{server.server_address[1]}"
         server.shutdown()
@@ -136,6 +159,27 @@ def test_a_build_over_the_network(
     assert "build requirements there already" in (hub.task_dir(again) / "root.log").read_text()
     assert worker.terminate() == 0
     worker.assert_nothing_left()
+
+
+def test_packages_come_through_the_operators_proxy(
+    hub: HubStandIn,
+    make_worker: StartWorker,
+    task_image: str,
+    world: int,
+    file_server: str,
+    proxy: tuple[str, list[str]],
+) -> None:
+    """kojid's yum_proxy: dnf's, while the root is made and while requirements are installed."""
+    address, asked = proxy
+    worker = make_worker(image=task_image, recipes=RECIPES, topurl=file_server, topdir="/nonexistent")
+    worker.settings["variables"] = {"yum_proxy": address}
+    worker.start()
+    task = offer_build(hub, world, "hz")
+    assert hub.wait_task(task, 200)["state_name"] == "CLOSED", _words(hub, task, worker)
+    assert all(url.startswith(f"{file_server}/repos/") for url in asked), asked
+    names = [url.rpartition("/")[2] for url in asked]
+    assert "repomd.xml" in names  # resolved
+    assert [name for name in names if name.endswith(".rpm")]  # installed: the requirements at least
 
 
 def test_the_buildroot_is_tracked(hub: HubStandIn, builder: WorkerProcess, world: int) -> None:
