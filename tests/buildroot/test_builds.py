@@ -118,9 +118,9 @@ echo "topdir %{_topdir}" "rpmfilename %{_rpmfilename}" "host %{_host} buildhost 
 echo "packages $(rpm -qa | wc -l)"; touch /tmp/x /var/tmp/x; head -c 3 /dev/urandom | wc -c; echo > /dev/null
 echo "caps $(grep CapEff /proc/self/status) $(grep NoNewPrivs /proc/self/status)"
 cp /bin/true /dev/shm/; /dev/shm/true && echo "shm can be executed from"
-echo "hosts $(cut -d' ' -f1 /etc/hosts | xargs)"
 echo "signals $(grep SigBlk /proc/self/status) $(grep SigIgn /proc/self/status) level $SHLVL"
 echo "tz $(date +%Z)"; test ! -w /proc/sys/kernel/hostname && echo proc-read-only
+echo "name $(uname -n)"; sed 's/^/hosts: /' /etc/hosts; echo "resolv.conf <$(cat /etc/resolv.conf)>"
 ls -l /dev/shm /dev/ptmx /dev/fd /dev/tty /dev/full > /dev/null && echo devices
 """
     run = builder.build(builder.srpm("shows-env", body=body))
@@ -139,15 +139,21 @@ ls -l /dev/shm /dev/ptmx /dev/fd /dev/tty /dev/full > /dev/null && echo devices
         "env: SHELL=/bin/bash",
         "env: TERM=vt100",
         "tz UTC",
+        "name adjutant",
+        "resolv.conf <>",
         "proc-read-only",
         "devices",
         "shm can be executed from",
     ):
         assert line in lines, log
     assert "topdir /builddir/build rpmfilename" in log
+    hosts = [line.removeprefix("hosts: ") for line in lines if line.startswith("hosts: ")]
+    assert hosts == [  # nothing of the builder
+        "127.0.0.1 localhost localhost.localdomain",
+        "::1       localhost localhost.localdomain localhost6 localhost6.localdomain6",
+    ]
     assert (run.results / "shows-env-1-1.noarch.rpm").is_file()  # a flat %_rpmfilename
     assert "CapEff:\t0000000000000000 NoNewPrivs:\t1" in log
-    assert "hosts 127.0.0.1 ::1" in lines, "nothing of this host's /etc/hosts"
     assert "signals SigBlk:\t0000000000000000 SigIgn:\t0000000000000000 level 1" in lines
     assert f"packages {run.outcome['buildroot']['packages']}" in lines
     assert run.log("installed_pkgs.log").count("\n") == run.outcome["buildroot"]["packages"]
