@@ -11,7 +11,7 @@ import time
 from typing import Any, TextIO
 
 from engine.core.excerpt import clean, last_line
-from engine.core.outcome import StepRun
+from engine.core.outcome import ImageUsed, StepRun
 from engine.core.plan import Plan, PlannedStep
 
 KEEP = 8192
@@ -68,6 +68,7 @@ class NotesOnly:
     def background(self, data: bytes) -> None:
         """Output of something other than a step."""
 
+    def image(self, used: ImageUsed) -> None: ...
     def step_started(self, step: PlannedStep, number: int, total: int, round_: int) -> None: ...
     def output(self, step: PlannedStep, data: bytes) -> None: ...
     def step_ended(self, step: PlannedStep, run: StepRun) -> None: ...

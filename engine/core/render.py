@@ -14,7 +14,7 @@ import attrs
 from engine.core import policy, templates
 from engine.core.errors import BadInput, EngineError, InfrastructureError, Problem, TaskFailed
 from engine.core.facts import BuildrootFacts, Facts, ProbeAnswer, TaskRequest
-from engine.core.images import choose_image
+from engine.core.images import ImageChoice, choose_image
 from engine.core.plan import Plan, PlannedFile, PlannedInput, Workspace
 from engine.core.recipe import Buildroot, Input, Recipe
 from engine.core.rendering import Rendering, container_name, labels, selinux_level
@@ -188,9 +188,14 @@ def _variables(request: TaskRequest, params: Mapping[str, Any], facts: Facts, wo
 
 
 def image_of(request: TaskRequest, facts: Facts) -> str:
-    """The image for this task: the one given, else the operator's choice (`engine.core.images.choose_image`)."""
+    """The image for this task."""
+    return image_choice(request, facts).image
+
+
+def image_choice(request: TaskRequest, facts: Facts) -> ImageChoice:
+    """The image for this task, and why: the one given, else the operator's choice."""
     if facts.image:
-        return facts.image
+        return ImageChoice(facts.image, "given with the request")
     tag, repo, settings = facts.build_tag, facts.repo, facts.settings
     return choose_image(
         method=request.method,
@@ -200,7 +205,7 @@ def image_of(request: TaskRequest, facts: Facts) -> str:
         extra=tag.extra if tag else None,
         rules=settings.adjutant_images,
         allowed=settings.adjutant_images_allowed,
-    ).image
+    )
 
 
 def _inputs(rendering: Rendering, workspace: Workspace) -> tuple[tuple[PlannedInput, ...], dict[str, str | None]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, BinaryIO, Protocol
 
 from engine.core.manager import Outcome
-from engine.core.outcome import ArtifactSet, DiskSpace, LogFile, StepRun, TaskOutcome
+from engine.core.outcome import ArtifactSet, DiskSpace, ImageUsed, LogFile, StepRun, TaskOutcome
 from engine.core.plan import Plan, PlannedInput, PlannedStep
 from engine.core.recipe import Artifact
 from engine.core.results import FoundFile
@@ -112,6 +112,9 @@ class Progress(Protocol):
     def phase(self, text: str) -> None:
         """Something other than a step has begun: ``pulling registry/image``."""
 
+    def image(self, used: ImageUsed) -> None:
+        """An image that the task uses is there."""
+
     def step_started(self, step: PlannedStep, number: int, total: int, round_: int) -> None:
         """Step `number` of `total` has begun; `round_` counts from 1."""
 
@@ -140,6 +143,7 @@ class Silent:
     """Progress for nobody."""
 
     def phase(self, text: str) -> None: ...
+    def image(self, used: ImageUsed) -> None: ...
     def step_started(self, step: PlannedStep, number: int, total: int, round_: int) -> None: ...
     def output(self, step: PlannedStep, data: bytes) -> None: ...
     def step_ended(self, step: PlannedStep, run: StepRun) -> None: ...

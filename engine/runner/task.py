@@ -158,6 +158,7 @@ class _Task:
             with self._phase(f"looking for image {name}"):
                 info = self._interruptible(partial(self.manager.ensure_image_available, name))
             self.images.append(ImageUsed(name=name, id=info.id, digest=info.digest))
+            self.progress.image(self.images[-1])
         if anchor is not None:
             with self._phase("preparing the root"):
                 handle = self.manager.create_anchor(anchor)

@@ -12,8 +12,10 @@ import koji
 from engine.adapters.hub import Gathered
 from engine.adapters.workspace import TaskDirectory
 from engine.core.errors import InfrastructureError
+from engine.core.excerpt import clean
 from engine.core.facts import BuildrootFacts, Facts, PackageRepo
-from engine.core.outcome import ArtifactSet, StepRun, TaskOutcome
+from engine.core.images import ImageChoice
+from engine.core.outcome import ArtifactSet, ImageUsed, StepRun, TaskOutcome
 from engine.core.plan import Plan, PlannedStep
 from engine.core.plan_text import plan_text
 from engine.runner.phases import line, step_title
@@ -63,6 +65,7 @@ class HubDelivery:
         self.packages: InstalledPackages | None = None
         self.origins: Origins | None = None
         facts = gathered.facts
+        self._image_log = PLAN_LOG
         self._in_root = facts.buildroot is not None
         if buildroot is not None and facts.repo is not None:
             repo = facts.repos[0] if facts.repos else PackageRepo(name="build")
@@ -85,12 +88,16 @@ class HubDelivery:
         if name := self.phases:
             self._write(name, line(text))
 
-    def begin(self, plan: Plan, facts: Facts, notes: Sequence[str], packages: InstalledPackages) -> None:
-        """The plan is known: say what the environment is, and have the steps' logs sent."""
+    def begin(
+        self, plan: Plan, facts: Facts, notes: Sequence[str], packages: InstalledPackages, choice: ImageChoice
+    ) -> None:
+        """The plan is known: say what the environment is, and have the steps' logs sent. `choice` is the task image."""
         self.packages = packages
+        self._image_log = PLAN_LOG if facts.buildroot is None else ENVIRONMENT_LOG
+        self._write(PLAN_LOG, plan_text(plan).encode())
         if facts.buildroot is not None:
             self._write(ENVIRONMENT_LOG, environment_text(plan, facts, notes).encode())
-        self._write(PLAN_LOG, plan_text(plan).encode())
+        self._write(self._image_log, f"# task image {choice.image}: {clean(choice.reason)}\n".encode())
         self._say(f"INFO: the plan is in {PLAN_LOG}")
         for note in notes:
             self.task.logger.warning("task %d: %s", self.task.id, note)
@@ -109,6 +116,11 @@ class HubDelivery:
     def phase(self, text: str) -> None:
         self._record(text)
         self._say(f"INFO: {text}")
+
+    def image(self, used: ImageUsed) -> None:
+        """Which image a name stood for, where people look for the environment."""
+        what = f"{used.id or 'the root just made'} {used.digest}".rstrip()
+        self._write(self._image_log, f"# image {used.name} = {what}\n".encode())
 
     def step_started(self, step: PlannedStep, number: int, total: int, round_: int) -> None:
         again = f", round {round_}" if round_ > 1 else ""

@@ -216,7 +216,8 @@ class RecipeTask(koji.tasks.BaseTaskHandler):  # type: ignore[misc]  # koji has 
             facts = root.facts
             plan = core.render(recipe, request, facts)
             closing = RecipeClosing(recipe, core.closing_variables(recipe, request, facts), plan.recipe)
-            delivery.begin(plan, facts, gathered.notes, packages_of(root, workspace.path))
+            choice = core.image_choice(request, facts)
+            delivery.begin(plan, facts, gathered.notes, packages_of(root, workspace.path), choice)
         except BaseException:
             workspace.remove()
             raise

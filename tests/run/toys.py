@@ -10,7 +10,7 @@ from attrs import define, field
 
 from engine.adapters.workspace import TaskDirectory
 from engine.core.manager import Outcome
-from engine.core.outcome import ArtifactSet, LogFile, StepRun, TaskOutcome
+from engine.core.outcome import ArtifactSet, ImageUsed, LogFile, StepRun, TaskOutcome
 from engine.core.plan import Plan, PlannedFile, PlannedInput, PlannedStep
 from engine.core.plan import Workspace as PlannedWorkspace
 from engine.core.recipe import Artifact
@@ -131,6 +131,9 @@ class Told:
 
     def phase(self, text: str) -> None:
         self.events.append(text)
+
+    def image(self, used: ImageUsed) -> None:
+        self.events.append(f"image {used.name} {used.id}")
 
     def step_started(self, step: PlannedStep, number: int, total: int, round_: int) -> None:
         self.events.append(f"{step.name} {number}/{total} round {round_}")

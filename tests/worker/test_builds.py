@@ -24,7 +24,7 @@ import pytest
 import tomli_w
 
 from tests.hub import HubStandIn
-from tests.podmanhost import task_image
+from tests.podmanhost import podman, task_image
 from tests.rpmdiff import koji_hash
 from tests.worker.conftest import StartWorker
 from tests.worker.workshop import WorkerProcess, fault_of, wait_for
@@ -50,7 +50,12 @@ def world(hub: HubStandIn) -> int:
     hub.add_tag(
         TAG,
         "x86_64",
-        {"rpm.macro.dist": ".t1", "rpm.env.SITE": "test", "mock.new_chroot": 1},
+        {
+            "rpm.macro.dist": ".t1",
+            "rpm.env.SITE": "test",
+            "mock.new_chroot": 1,
+            "adjutant.image": "registry.example.org/any:1",
+        },
         groups={"build": ["bash"], "srpm-build": ["bash"]},
     )
     repo = hub.add_repo(TAG, source)
@@ -143,6 +148,10 @@ def test_a_build(hub: HubStandIn, builder: WorkerProcess, world: int) -> None:
     assert "macro %dist = .t1" in environment
     assert "env SITE = test" in environment
     assert "tag setting mock.new_chroot = 1 has no effect: there is no chroot" in environment
+    assert "as tag dist-test-build's adjutant.image is not below adjutant_images_allowed\n" in environment
+    image = builder.settings["adjutant_task_image_default"]
+    image_id, digest = podman("image", "inspect", image, "--format", "{{.Id}} {{.Digest}}").split()
+    assert f"# image {image} = {image_id} {digest}\n" in environment
     assert builder.terminate() == 0
     builder.assert_nothing_left()
 

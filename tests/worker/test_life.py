@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import koji
 import pytest
 
@@ -21,7 +23,11 @@ def test_a_task_is_taken_run_and_closed(hub: HubStandIn, worker: WorkerProcess) 
     }
     assert (hub.task_dir(task) / "said.txt").read_text() == "hello"
     assert (hub.task_dir(task) / "say.log").read_text() == "said hello\n"
-    assert "podman run" in (hub.task_dir(task) / "adjutant_plan.log").read_text()
+    plan = (hub.task_dir(task) / "adjutant_plan.log").read_text()
+    assert "podman run" in plan
+    image = worker.settings["adjutant_task_image_default"]
+    assert f"# task image {image}: adjutant_task_image_default\n" in plan
+    assert re.search(rf"^# image {re.escape(image)} = [0-9a-f]{{64}} sha256:[0-9a-f]{{64}}$", plan, re.M), plan
     assert worker.terminate() == 0
     worker.assert_nothing_left()
 
