@@ -1,28 +1,30 @@
-"""Scripts that recipes hold, run by this host's bash."""
+"""Shell functions of the shipped recipes, run by bash alone."""
 
 from __future__ import annotations
 
-import platform
-import shutil
+import os
+import re
 import subprocess
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
+from engine.core.loader import load_recipe
 
-from engine.adapters.recipes import read_recipe
-
-RECIPES = Path(__file__).parents[2] / "recipes"
+RECIPE = Path(__file__).parents[2] / "recipes" / "buildArch.toml"
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="the pairs of machines are those of x86_64")
-@pytest.mark.skipif(shutil.which("setarch") is None, reason="setarch is not installed (package util-linux)")
-@pytest.mark.parametrize(("target", "machine"), [("i686", "i686"), ("x86_64", "x86_64"), ("noarch", "x86_64")])
-def test_a_32_bit_target_sees_a_32_bit_machine(target: str, machine: str, tmp_path: Path) -> None:
-    files = {file.path: file.content for file in read_recipe(RECIPES / "buildArch.toml").files}
-    (tmp_path / "phase.sh").write_text(files["phase.sh"])
-    script = tmp_path / "script.sh"
-    script.write_text('set -eu\ntarget=$1\n. "${0%/*}/phase.sh"\necho "$# $1 $(uname -m)"\n')
-    told = subprocess.run(
-        ["bash", "--login", script, target, "second word"], capture_output=True, text=True, check=True
+def test_phases_have_their_times_in_utc_wherever_the_root_is(tmp_path: Path) -> None:
+    recipe = load_recipe(RECIPE.read_text(), str(RECIPE))
+    (script,) = [file.content for file in recipe.files if file.path == "phase.sh"]
+    (tmp_path / "phase.sh").write_text(script)
+    command = 'target=noarch result=$1; . "$1/phase.sh"; phase "Start: this"; date +%Z'
+    environment = {**os.environ, "TZ": "XYZ-9"}
+    done = subprocess.run(
+        ["bash", "-euc", command, "bash", str(tmp_path)], env=environment, capture_output=True, text=True, check=True
     )
-    assert told.stdout.splitlines()[-1] == f"2 {target} {machine}"
+    assert done.stdout == "XYZ\n"  # the build's own clock is left alone
+    found = re.fullmatch(r"(.{19}),\d{3} - Start: this\n", (tmp_path / "state.log").read_text())
+    assert found is not None
+    told = datetime.fromisoformat(found[1]).replace(tzinfo=UTC)
+    assert abs(told.timestamp() - time.time()) < 60
