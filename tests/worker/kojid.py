@@ -1,7 +1,8 @@
 """The builder that ours must not be told from, on a hub stand-in: kojid where there is one, else Koji's own parts.
 
-`KOJI_ADJUTANT_KOJID` is the command that starts kojid (`/usr/sbin/kojid`, or an interpreter and the script). Without it
-the library's TaskManager does what kojid's loop does (tests/hub/upstream_builder.py).
+`KOJI_ADJUTANT_KOJID` is the command that starts kojid (`/usr/sbin/kojid`, or an interpreter and the script); where
+/etc/mock/koji holds configurations of another hub's buildroots it asks about those, too. Without the variable the
+library's TaskManager does what kojid's loop does (tests/hub/upstream_builder.py).
 """
 
 from __future__ import annotations

@@ -70,10 +70,11 @@ def story(hub: HubStandIn, start: Callable[[], object], terminate: Callable[[], 
     hub.forget_calls()
     task = hub.make_task("someMethod", [])  # of those that the daemon itself runs
     seen["in the daemon"] = (hub.wait_task(task, 30)["state_name"], hub.result(task), calls(hub))
+    hub.forget_calls()
     task = hub.make_task("waittest", [1, 0])  # makes tasks and waits for them; one of them fails
     wait_for(lambda: hub.task(task)["state_name"] == "CLOSED", 60)
     seen["with children"] = {child["label"]: child["state_name"] for child in hub.tasks(parent=task)}
-    wait_for(lambda: hub.task(task)["id"] not in [row["id"] for row in hub.calls("host.getHostTasks")[-1].result])
+    wait_for(lambda: len(hub.calls("logoutChild")) == 1 + len(seen["with children"]))
     hub.forget_calls()
     hub.make_task("noSuchMethod", [1])
     wait_for(lambda: hub.calls("host.refuseTask") and hub.calls("host.getTasks"))
