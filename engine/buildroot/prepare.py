@@ -155,6 +155,8 @@ class _Preparation:
                 facts=self.facts,
                 task=self.task,
                 asked=self.asked,
+                within=memo,
+                recipe=self.recipe,
                 limits=self.limits,
                 note=self.note,
             ).apply(prepared, base)

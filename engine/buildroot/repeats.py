@@ -20,6 +20,7 @@ from engine.buildroot.shelf import Shelf
 from engine.buildroot.tools import ToolFailed
 from engine.core.errors import ContainerError
 from engine.core.facts import Facts, TaskRequest
+from engine.core.recipe import Recipe
 from engine.core.roots import RootRequest
 from engine.core.snapshots import Choice, Snapshot, content_key, difference, digest, installed_log, packages_of
 
@@ -33,6 +34,9 @@ class Repeats:
     facts: Facts
     task: TaskRequest
     asked: RootRequest
+    within: str
+    """Names the repositories' content, and everything that was asked of them."""
+    recipe: Recipe
     limits: SnapshotLimits
     note: Callable[[str], None]
 
@@ -41,8 +45,7 @@ class Repeats:
         source = self.asked.source
         if not self.limits.repeats_after or source is None or prepared.report is None or not Path(source).is_file():
             return
-        macros = [[value.name, value.value] for value in (*self.facts.macros, *self.facts.env)]
-        name = digest([base.key, _sha256(source), macros, self.asked.config()["best"], self.task.params.get("arch")])
+        name = self._name(base, source)
         rooted = prepared.manager
         known = self.shelf.state.read("repeats", name)
 
@@ -62,6 +65,14 @@ class Repeats:
         lease = prepared.lease
         if self._take_level(prepared, base, wanted, tuple(map(str, known.get("requires", ())))):
             lease.release()
+
+    def _name(self, base: Snapshot, source: str) -> str:
+        """What decides which packages the installing step would add: it installs from the repo as it is now."""
+        settings = self.facts.settings
+        macros = [[value.name, value.value] for value in (*self.facts.macros, *self.facts.env)]
+        macros += [[name, getattr(settings, name)] for name in ("vendor", "packager", "distribution", "mockhost")]
+        arch = self.task.params.get("arch")
+        return digest([self.within, base.key, _sha256(source), macros, arch, attrs.asdict(self.recipe)])
 
     def _take_level(self, prepared: Prepared, base: Snapshot, wanted: Snapshot, requires: tuple[str, ...]) -> bool:
         """Move the task to the root with its requirements; False when that root cannot be had just now."""

@@ -62,7 +62,7 @@ class Builder:
     """Runs builds in one work directory."""
 
     workdir: Path
-    repo: Path
+    repo: SmallRepo
     image: str
     folder: Path
 
@@ -85,9 +85,20 @@ class Builder:
 
     def build(self, srpm: Path, *words: str) -> Run:
         results = self.folder / f"results-{srpm.name}"
-        done = self.engine("run", "buildArch", srpm, "--repo", self.repo, "--results", results, "--force", *words)
+        done = self.engine("run", "buildArch", srpm, "--repo", self.repo.path, "--results", results, "--force", *words)
         outcome = json.loads((results / "result.json").read_text())
         return Run(done.returncode, outcome, done.stdout + done.stderr, results)
+
+    def changed(self, *packages: Path) -> SmallRepo:
+        """The repo, with more packages, and generated anew."""
+        for package in packages:
+            self.repo.put(package)
+        self.repo.index()
+        return self.repo
+
+    def counts(self) -> dict[str, int]:
+        counted: dict[str, int] = json.loads(self.engine("buildroot", "list", "--format", "json").stdout)["counts"]
+        return counted
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +113,7 @@ def builder(
     repo.put(make_package("refuses", "1", tail="%pre\nexit 1"))
     repo.put(make_package("complains", "1", tail="%post\nexit 1"))
     repo.index()
-    made = Builder(folder / "work", repo.path, task_image, folder)
+    made = Builder(folder / "work", repo, task_image, folder)
     warm = made.engine("buildroot", "warm", "buildArch", "--repo", repo.path)
     assert warm.returncode == 0, warm.stderr
     yield made
@@ -226,6 +237,51 @@ def test_a_source_package_to_be_kept_says_where_it_comes_from(builder: Builder, 
     assert (failure["fault"], failure["message"]) == ("BuildError", message)
     assert f"has no {name.capitalize()}: is %{name} empty" in run.log()
     assert builder.build(srpm, "--param", "keep_srpm=false").status == 0
+
+
+def test_a_repeat_sees_the_requirements_of_the_repo_as_it_is_now(
+    builder: Builder, make_package: Callable[..., Path]
+) -> None:
+    """A requirement outside the group is updated, then removed: the root is the same one, what is added is not."""
+    repo = builder.changed(make_package("outside", "1", "old"))
+    body = '%build\necho "saw $(cat /usr/share/outside/text)"\n'
+    srpm = builder.srpm("follows", head="BuildRequires: outside", body=body)
+    decisions = set()
+    for _ in range(2):
+        run = builder.build(srpm)
+        assert run.status == 0, run.text
+        assert "saw old" in run.log().splitlines()
+    assert run.steps == ["build"]
+    repo.remove("outside-*.rpm")
+    builder.changed(make_package("outside", "2", "new"))
+    for steps in (["srpm", "builddep", "build"], ["build"]):
+        run = builder.build(srpm)
+        assert run.status == 0, run.text
+        assert "saw new" in run.log().splitlines()
+        assert "outside-2-1.noarch" in run.log("installed_pkgs.log")
+        assert run.steps == steps
+        decisions.add(run.outcome["buildroot"]["decision"])
+    assert decisions == {"hit"}
+    repo.remove("outside-*.rpm")
+    builder.changed()
+    run = builder.build(srpm)
+    assert (run.status, run.outcome["failure"]["step"]) == (1, "builddep")
+    assert "No matching package to install: 'outside'" in run.log("root.log")
+
+
+def test_a_repeat_in_a_regenerated_repo_takes_the_root_that_is_there(builder: Builder) -> None:
+    """The second level is known by the repo, and kept by its content: a newRepo costs one installing step."""
+    srpm = builder.srpm("stays", head="BuildRequires: needed")
+    for _ in range(2):
+        assert builder.build(srpm).status == 0
+    before = builder.counts()
+    repomd = builder.repo.path / "repodata" / "repomd.xml"
+    repomd.write_text(repomd.read_text() + "\n")
+    first, second = builder.build(srpm), builder.build(srpm)
+    assert (first.steps, second.steps) == (["srpm", "builddep", "build"], ["build"])
+    after = builder.counts()
+    assert after.get("requirements_made") == before.get("requirements_made")
+    assert after["requirements_hit"] == before.get("requirements_hit", 0) + 1
 
 
 def test_the_operator_can_do_without_the_second_level(builder: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
