@@ -215,7 +215,13 @@ class _Preparation:
         for text in answer["notes"]:
             self.note(str(text))
         packages = packages_of(answer["packages"])
-        shape = Shape(arch=self.asked.arch, rpm=str(answer["rpm"]), finish=FINISH)
+        shape = Shape(
+            arch=self.asked.arch,
+            rpm=str(answer["rpm"]),
+            finish=FINISH,
+            options=self.asked.shaping(),
+            macros=tuple(map(str, answer["macros"])),
+        )
         key = content_key(packages, shape)
         label = f"{self.asked.group} {self.asked.arch}"
         wanted = Snapshot(key=key, shape=shape, packages=packages, label=label)

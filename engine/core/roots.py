@@ -32,6 +32,9 @@ OPTIONS = frozenset(
 )
 """Options of dnf that a recipe may set: none names a file of the tool container or switches a check of content off."""
 
+SHAPING = ("tsflags",)
+"""Those of `OPTIONS` that decide what a package leaves in the root, beside which packages there are."""
+
 _CURE_REPOS = "engine run: say --repo DIR or --repo URL; on a builder: the task's repo"
 
 
@@ -52,6 +55,11 @@ class RootRequest:
     module_hotfixes: bool = False
     options: Mapping[str, str] = field(factory=dict)
     source: str | None = None
+
+    def shaping(self) -> tuple[str, ...]:
+        """The options that shape the root, as ``name value``; the order of a value's words is of no account."""
+        given = ((name, self.options.get(name, "")) for name in SHAPING)
+        return tuple(" ".join([name, *sorted(set(value.replace(",", " ").split()))]) for name, value in given if value)
 
     def config(self) -> dict[str, Any]:
         """What the tools tell dnf: repositories below ``/repos`` by name, or by their address."""

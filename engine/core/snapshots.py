@@ -44,12 +44,16 @@ class Shape:
     """What shapes a root besides its packages.
 
     `arch` in rpm's words; `rpm` the version of the rpm that installs (it decides the database's form); `finish`
-    the version of what we add to every root (user, directories).
+    the version of what we add to every root (user, directories). `options` are those of the package manager that
+    decide what it writes, `macros` those of the rpm that installs, each as ``name value``. None has a default: a
+    record that does not say one of them is not taken for good.
     """
 
     arch: str
     rpm: str
     finish: int
+    options: tuple[str, ...]
+    macros: tuple[str, ...]
 
 
 @frozen(kw_only=True)
@@ -208,7 +212,8 @@ def packages_of(rows: Iterable[Mapping[str, Any]]) -> tuple[Package, ...]:
 def snapshot_of(data: Mapping[str, Any]) -> Snapshot:
     """A record read back. KeyError, TypeError or ValueError when it is none."""
     plain = {f.name: data[f.name] for f in attrs.fields(Snapshot) if f.name in data}
-    return Snapshot(**{**plain, "shape": Shape(**data["shape"]), "packages": packages_of(data["packages"])})
+    shape = {**data["shape"], **{name: tuple(data["shape"][name]) for name in ("options", "macros")}}
+    return Snapshot(**{**plain, "shape": Shape(**shape), "packages": packages_of(data["packages"])})
 
 
 def _slot(package: Package) -> tuple[str, str]:

@@ -31,6 +31,15 @@ def test_the_request_is_rendered() -> None:
     assert asked.config()["repos"] == [{"name": "build", "baseurl": "file:///repos/build"}]
 
 
+def test_options_that_shape_the_root_are_told_apart_from_the_others() -> None:
+    options = {"tsflags": "nodocs, noscripts", "retries": "3"}
+    asked = root_request(with_buildroot(options=options), TASK, FACTS)
+    plain = root_request(with_buildroot(options={"retries": "3"}), TASK, FACTS)
+    assert asked is not None
+    assert plain is not None
+    assert (asked.shaping(), plain.shaping()) == (("tsflags nodocs noscripts",), ())
+
+
 def test_a_noarch_task_gets_the_architecture_that_was_chosen_or_the_hosts() -> None:
     task = attrs.evolve(TASK, params={"arch": "noarch"})
     asked = root_request(RECIPE, task, FACTS)

@@ -13,7 +13,7 @@ from engine.buildroot import Prepared, SnapshotLimits, upkeep
 from engine.buildroot.images import image_name
 from engine.core.facts import BuildrootLimits
 from engine.core.snapshots import BuildrootReport
-from tests.buildroot.roots import Place, SmallRepo
+from tests.buildroot.roots import RECIPE, Place, SmallRepo
 from tests.podmanhost import podman
 
 pytestmark = pytest.mark.podman
@@ -66,6 +66,26 @@ def test_from_miss_to_hit(shared: Place, repo: SmallRepo, make_package: MakePack
         assert report(root).key != second.key
         assert shared.run(root, "cat /usr/share/marker/text") == "three\n"
         assert shared.run(root, "rpm -q --qf '%{SIGMD5}' marker") != before
+
+
+def test_options_and_macros_that_shape_a_root_make_another_one(
+    shared: Place, repo: SmallRepo, make_package: MakePackage
+) -> None:
+    repo.remove("marker-*.rpm")
+    repo.put(make_package("marker", "1", tail="%doc /usr/share/marker/text"))
+    repo.index()
+    with shared.prepare(repo) as root:
+        plain = report(root)
+        assert shared.run(root, "cat /usr/share/marker/text") == "x\n"
+    assert RECIPE.buildroot is not None
+    nodocs = evolve(RECIPE, buildroot=evolve(RECIPE.buildroot, options={"tsflags": "nodocs"}))
+    with shared.prepare(repo, recipe=nodocs) as root:
+        assert report(root).decision == "full"  # no near miss either: every package may lack something
+        assert report(root).key != plain.key
+        assert shared.run(root, "test ! -e /usr/share/marker/text; rpm -q marker") == "marker-1-1.noarch\n"
+    snapshot = shared.state.snapshot(plain.key)
+    assert snapshot is not None
+    assert any(text.startswith("_dbpath /") for text in snapshot.shape.macros), snapshot.shape
 
 
 def test_an_increment_equals_a_root_made_from_nothing(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import attrs
 import pytest
 
 from engine.buildroot import SnapshotLimits
 from engine.buildroot.upkeep import beyond
-from engine.core.snapshots import Package, Shape, Snapshot, choose, content_key, difference
+from engine.core.snapshots import Package, Shape, Snapshot, choose, content_key, difference, snapshot_of
 
-SHAPE = Shape(arch="x86_64", rpm="4.18.0", finish=1)
+SHAPE = Shape(arch="x86_64", rpm="4.18.0", finish=1, options=(), macros=("_dbpath /var/lib/rpm",))
 
 
 def package(name: str, version: str = "1", checksum: str = "") -> Package:
@@ -31,10 +33,25 @@ def test_the_order_of_packages_is_not_content() -> None:
 
 
 @pytest.mark.parametrize(
-    "field", [{"arch": "i686"}, {"rpm": "4.19.0"}, {"finish": 2}], ids=lambda field: next(iter(field))
+    "field",
+    [{"arch": "i686"}, {"rpm": "4.19.0"}, {"finish": 2}, {"options": ("tsflags nodocs",)}, {"macros": ()}],
+    ids=lambda field: next(iter(field)),
 )
 def test_everything_that_shapes_a_root_is_content(field: dict[str, object]) -> None:
     assert content_key(some(3), attrs.evolve(SHAPE, **field)) != content_key(some(3), SHAPE)
+
+
+def test_a_record_is_read_back() -> None:
+    item = snapshot(some(3))
+    assert snapshot_of(json.loads(json.dumps(attrs.asdict(item)))) == item
+
+
+@pytest.mark.parametrize("field", ["options", "macros"])
+def test_a_record_that_does_not_say_what_shaped_the_root_is_none(field: str) -> None:
+    record = attrs.asdict(snapshot(some(3)))
+    del record["shape"][field]
+    with pytest.raises(KeyError):
+        snapshot_of(record)
 
 
 def test_a_package_rebuilt_under_its_name_is_another_root() -> None:

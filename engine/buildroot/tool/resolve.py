@@ -1,6 +1,6 @@
 """Which packages a group needs: resolved against an empty root, nothing installed.
 
-Job: {config, group, packages}. Answer: {packages: [row], rpm, notes: [text]}.
+Job: {config, group, packages}. Answer: {packages: [row], rpm, macros: ["name value"], notes: [text]}.
 """
 
 import sys
@@ -8,6 +8,9 @@ import sys
 import dnf.exceptions
 import rpm
 from common import GROUP, ToolError, open_base, row, run_tool
+
+# What a macro of this image's rpm makes of a root: files left out, and where and how the database is kept.
+MACROS = ("_install_langs", "_excludedocs", "_netsharedpath", "_dbpath", "_db_backend")
 
 
 def main(job):
@@ -26,7 +29,12 @@ def main(job):
     without = [package["name"] for package in packages if not package["checksum"]]
     if without:
         raise ToolError("repo", "the repository's metadata have no checksum of " + ", ".join(sorted(without)[:5]))
-    return {"packages": packages, "rpm": rpm.__version__, "notes": notes}
+    return {"packages": packages, "rpm": rpm.__version__, "macros": _macros(), "notes": notes}
+
+
+def _macros():
+    """Those that are set, as ``name value``."""
+    return [f"{name} {value}" for name in MACROS if (value := rpm.expandMacro(f"%{{?{name}}}"))]
 
 
 def _add_group(base, name, notes):
