@@ -16,8 +16,8 @@ from attrs import asdict, define, frozen
 from engine.buildroot.images import EMPTY, LABEL_KEY, LABEL_OWNER, SnapshotImages, image_name
 from engine.buildroot.state import Lock, State
 from engine.buildroot.tools import LABEL_JOB, LABEL_JOB_STATE, Tools
-from engine.core.errors import EngineError, Interrupted
-from engine.core.manager import ContainerManager
+from engine.core.errors import ContainerError, EngineError, Interrupted
+from engine.core.manager import ContainerManager, ImageInfo
 from engine.core.rendering import container_name, labels, selinux_level
 from engine.core.snapshots import Choice, Snapshot
 from engine.core.spec import LABEL_ROLE, LABEL_TASK_ID, LABEL_WORKER_ID, AnchorSpec, ContainerHandle
@@ -66,9 +66,10 @@ class Maker:
         finally:
             self.manager.remove(anchor)
         info = self.images.find(image_name(wanted.key))
-        size = int(answer["size"])
-        own = max(0, (info.size if info else size) - parent.stored)
-        return MadeRoot(snapshot=self._record(wanted, parent, size=size, own=own, stored=info.size if info else size))
+        if info is None:
+            raise ContainerError("store snapshot", image_name(wanted.key), "podman took it, but it is not there")
+        own = max(0, info.size - parent.stored)
+        return MadeRoot(snapshot=self._record(wanted, parent, info, size=int(answer["size"]), own=own))
 
     def full(self, wanted: Snapshot, lock: Lock, *, give_away: bool) -> MadeRoot:
         """A snapshot from nothing. With `give_away` the task gets the root it was made in at once.
@@ -116,7 +117,7 @@ class Maker:
                 if info is None or info.labels.get(LABEL_KEY) != wanted.key:
                     storing.trouble = "podman did not take the archive"
                     return
-                self._record(wanted, None, size=size, own=size, stored=info.size)
+                self._record(wanted, None, info, size=size, own=size)
             except EngineError as error:
                 storing.trouble = str(error)
             except OSError as error:
@@ -150,14 +151,15 @@ class Maker:
     def _labels(self, key: str) -> dict[str, str]:
         return {LABEL_KEY: key, LABEL_OWNER: str(self.state.path)}
 
-    def _record(self, wanted: Snapshot, parent: Snapshot | None, *, size: int, own: int, stored: int) -> Snapshot:
+    def _record(self, wanted: Snapshot, parent: Snapshot | None, info: ImageInfo, *, size: int, own: int) -> Snapshot:
         snapshot = attrs.evolve(
             wanted,
+            image=info.id,
             parent=parent.key if parent else "",
             chain=parent.chain + 1 if parent else 0,
             size=size,
             own=own,
-            stored=stored,
+            stored=info.size,
             created=time.time(),
         )
         self.state.record(snapshot)

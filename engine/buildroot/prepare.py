@@ -264,8 +264,8 @@ class _Preparation:
                 self.job, self.storing = self.state.open_job(), False
                 self.tools = attrs.evolve(self.tools, job=self.job)
             lease = self.state.lock(wanted.key, cancelled=self.cancelled, shared=True)
-            if self.shelf.find(wanted.key) is not None:
-                return made.snapshot, lease, made, choice
+            if (found := self.shelf.find(wanted.key)) is not None:
+                return found, lease, made, choice
             if lease is not None:
                 lease.release()
 
@@ -347,7 +347,7 @@ class _Preparation:
             resolved=resolved,
             storing=bool(made and made.anchor and made.storing),
         )
-        rooted = RootedManager(self.manager, image, made.anchor if made else None)
+        rooted = RootedManager(self.manager, image, self.images, base.image, made.anchor if made else None)
         prepared = Prepared(facts, rooted, report)
         prepared.lease, prepared.made, prepared.note = lease, made, self.note
         return prepared

@@ -60,11 +60,11 @@ class Repeats:
             self.shelf.state.count("requirements_miss")
             return
         wanted = _with(base, known)
-        if wanted is None:
-            return
         lease = prepared.lease
-        if self._take_level(prepared, base, wanted, tuple(map(str, known.get("requires", ())))):
+        if wanted is not None and self._take_level(prepared, base, wanted, name, known):
             lease.release()
+        else:
+            self.shelf.state.count("requirements_miss")
 
     def _name(self, base: Snapshot, source: str) -> str:
         """What decides which packages the installing step would add: it installs from the repo as it is now."""
@@ -74,7 +74,9 @@ class Repeats:
         arch = self.task.params.get("arch")
         return digest([self.within, base.key, _sha256(source), macros, arch, attrs.asdict(self.recipe)])
 
-    def _take_level(self, prepared: Prepared, base: Snapshot, wanted: Snapshot, requires: tuple[str, ...]) -> bool:
+    def _take_level(
+        self, prepared: Prepared, base: Snapshot, wanted: Snapshot, name: str, known: Mapping[str, Any]
+    ) -> bool:
         """Move the task to the root with its requirements; False when that root cannot be had just now."""
         seconds = 0.0
         lease = self.shelf.state.try_lock(wanted.key, shared=True)
@@ -87,27 +89,25 @@ class Repeats:
             with lock:
                 self.shelf.adopt(wanted.key)
                 begin = time.monotonic()
-                if self.shelf.find(wanted.key) is None and not self._make_level(wanted, base):
-                    return False
+                if self.shelf.find(wanted.key) is None:  # neither another task nor another work directory made it
+                    if not self._make_level(wanted, base, name, known):
+                        return False
+                    seconds = time.monotonic() - begin
             lease = self.shelf.state.try_lock(wanted.key, shared=True)
-            if lease is None or self.shelf.find(wanted.key) is None:
+            if lease is None:
                 return False
-            seconds = time.monotonic() - begin
-            self.shelf.state.count("requirements_made")
-        else:
-            self.shelf.state.count("requirements_hit")
         lists = self._lists(base, wanted)
-        if not lists:
+        facts, found = prepared.facts, self.shelf.find(wanted.key)
+        if not lists or found is None or facts.buildroot is None or prepared.report is None:
             lease.release()
             return False
+        self.shelf.state.count("requirements_made" if seconds else "requirements_hit")
         self.shelf.state.touch(wanted.key)
         image = image_name(wanted.key)
-        facts = prepared.facts
-        if facts.buildroot is None or prepared.report is None:
-            return False
+        requires = tuple(map(str, known.get("requires", ())))
         root = attrs.evolve(facts.buildroot, image=image, key=wanted.key, requirements=True, requires=requires)
         prepared.facts = attrs.evolve(facts, buildroot=root)
-        prepared.manager = RootedManager(self.maker.manager, image, lists=lists)
+        prepared.manager = RootedManager(self.maker.manager, image, self.shelf.images, found.image, lists=lists)
         prepared.report = attrs.evolve(
             prepared.report,
             image=image,
@@ -132,7 +132,7 @@ class Repeats:
             "installed_pkgs.log": installed_log(packages),
         }
 
-    def _make_level(self, wanted: Snapshot, base: Snapshot) -> bool:
+    def _make_level(self, wanted: Snapshot, base: Snapshot, name: str, known: Mapping[str, Any]) -> bool:
         change = difference(base.packages, wanted.packages)
         choice = Choice(decision="increment", key=wanted.key, reason="", parent=base, difference=change)
         try:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.core.errors import InfrastructureError
+from engine.buildroot.images import SnapshotImages
+from engine.core.errors import ContainerError, InfrastructureError
 from engine.core.manager import (
     Cancelled,
     ContainerInfo,
@@ -26,20 +27,24 @@ MAX_BYTES = 16 * 1024 * 1024
 class RootedManager:
     """`ContainerManager` of one task; everything goes to `inner`, except:
 
-    the snapshot `image` is never pulled; `lists` (content by file name) are in ``result/`` before the first step, for a
-    root whose installing step has nothing to do; `create_anchor` returns `anchor`, the root just made, when there is
-    one, and says so in `taken`. `requirements` is what the last installing step said it had added, None before.
+    the snapshot `image` is never pulled, and must be the one of podman's id `verified`; `lists` (content by file name)
+    are in ``result/`` before the first step, for a root whose installing step has nothing to do; `create_anchor`
+    returns `anchor`, the root just made, when there is one, and says so in `taken`. `requirements` is what the last
+    installing step said it had added, None before.
     """
 
     def __init__(
         self,
         inner: ContainerManager,
         image: str,
+        images: SnapshotImages,
+        verified: str,
         anchor: ContainerHandle | None = None,
         *,
         lists: Mapping[str, str] | None = None,
     ) -> None:
         self.inner, self._image, self._anchor = inner, image, anchor
+        self._images, self._verified = images, verified
         self._lists = dict(lists or {})
         self.requirements: dict[str, Any] | None = None
         self.taken = False
@@ -54,7 +59,7 @@ class RootedManager:
             return self.inner.ensure_image_available(image, policy)
         if self._anchor is not None:  # it has that content; the image gets its name when it is stored
             return ImageInfo(id="", names=(image,))
-        return self.inner.ensure_image_available(image, "never")
+        return self._checked()
 
     def create(self, spec: ContainerSpec) -> ContainerHandle:
         return self.inner.create(spec)
@@ -81,13 +86,27 @@ class RootedManager:
         if self._anchor is not None and self._anchor.name == anchor.name:
             self.taken = True
             return self._anchor
-        return self.inner.create_anchor(anchor)
+        try:
+            return self.inner.create_anchor(anchor)
+        except ContainerError:
+            if anchor.image == self._image:
+                self._checked()
+            raise
 
     def anchor_path(self, name: str) -> str:
         return self.inner.anchor_path(name)
 
     def containers(self, labels: Mapping[str, str]) -> list[ContainerInfo]:
         return self.inner.containers(labels)
+
+    def _checked(self) -> ImageInfo:
+        """The snapshot's image. Other tasks leave it alone, for its lock is held; a person with podman need not."""
+        info = self._images.find(self._image)
+        if info is None or info.id != self._verified:
+            what = "was removed" if info is None else "was replaced by another image"
+            why = f"the snapshot {what} after the task had been given it"
+            raise ContainerError("clone root", self._image, why, cure="the next task makes it anew", retry=True)
+        return info
 
     def _write_lists(self, spec: ContainerSpec) -> None:
         """Before anything ran in the task, so nothing of it can be in the way."""

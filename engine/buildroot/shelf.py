@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 from attrs import frozen
 
-from engine.buildroot.images import LABEL_KEY, LABEL_OWNER, SnapshotImages, image_name
+from engine.buildroot.images import LABEL_OWNER, SnapshotImages, image_name
 from engine.buildroot.state import State, foreign_record
 from engine.core.snapshots import Snapshot
 
@@ -18,12 +18,12 @@ class Shelf:
     images: SnapshotImages
 
     def find(self, key: str) -> Snapshot | None:
-        """The snapshot when record and image agree: a name alone proves nothing."""
+        """The snapshot when the image of its name is the one that was recorded: names and labels prove nothing."""
         snapshot = self.state.snapshot(key)
         if snapshot is None:
             return None
         info = self.images.find(image_name(key))
-        return snapshot if info is not None and info.labels.get(LABEL_KEY) == key else None
+        return snapshot if info is not None and info.id == snapshot.image else None
 
     def adopt(self, key: str) -> None:
         """Take up what another work directory of this user made in the same storage, with its record.
@@ -35,6 +35,6 @@ class Shelf:
         if not owner or owner == str(self.state.path):
             return
         found = foreign_record(owner, key)
-        if found is not None and found[0].key == key:
+        if info is not None and found is not None and found[0].key == key and found[0].image == info.id:
             self.state.write("installed", key, found[1])
             self.state.record(attrs.evolve(found[0], own=0))

@@ -60,6 +60,7 @@ class Shape:
 class Snapshot:
     """A snapshot as it was recorded when it was made and verified.
 
+    `image` is podman's id of the image that was verified: its name could be given to another one.
     `parent` is the key it was made from, "" for a full one; `chain` counts the layers above a full one.
     `size` bytes of the whole root, `stored` of the image as podman counts it, `own` of what its own layer added.
     `level` 2 holds build requirements, too.
@@ -69,6 +70,7 @@ class Snapshot:
     key: str
     shape: Shape
     packages: tuple[Package, ...]
+    image: str = ""
     parent: str = ""
     chain: int = 0
     size: int = 0

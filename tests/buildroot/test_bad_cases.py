@@ -19,7 +19,7 @@ from attrs import evolve
 from engine.adapters.podman import PodmanManager
 from engine.buildroot import upkeep
 from engine.buildroot.images import LABEL_KEY, image_name
-from engine.core.errors import InfrastructureError, Interrupted, TaskFailed
+from engine.core.errors import ContainerError, InfrastructureError, Interrupted, TaskFailed
 from engine.core.manager import Outcome
 from engine.core.spec import ContainerSpec
 from tests.buildroot.roots import Place, SmallRepo, with_group
@@ -163,6 +163,53 @@ def test_a_name_alone_is_not_believed(place: Place, repo: SmallRepo, task_image:
             assert place.run(root, "cat /usr/share/marker/text") == "x\n"
     finally:
         podman("rmi", name, check=False)
+
+
+def test_the_images_id_is_part_of_the_record(place: Place, repo: SmallRepo) -> None:
+    """An image under the snapshot's name and with its label, but not the one that was verified."""
+    with place.prepare(repo) as root:
+        assert root.report is not None
+        name = image_name(root.report.key)
+    snapshot = place.state.snapshot(root.report.key)
+    assert snapshot is not None
+    assert snapshot.image == podman("image", "inspect", "--format", "{{.Id}}", name).strip()
+    _replaced_by_an_evil_one(name)
+    with place.prepare(repo) as root:
+        assert root.report is not None
+        assert root.report.decision == "full"
+        assert place.run(root, "cat /usr/share/marker/text") == "x\n"
+    podman("image", "prune", "--force", "--filter", "label=io.koji.adjutant.test=evil")
+
+
+@pytest.mark.parametrize("removed", [True, False], ids=["removed", "replaced"])
+def test_a_snapshot_that_goes_between_prepare_and_clone(place: Place, repo: SmallRepo, removed: bool) -> None:
+    with place.prepare(repo):
+        pass
+    with place.prepare(repo) as root:  # a hit: the root is to be cloned
+        assert root.report is not None
+        image = image_name(root.report.key)
+        if removed:
+            podman("rmi", "--force", image)
+        else:
+            _replaced_by_an_evil_one(image)
+        word = "was removed" if removed else "was replaced by another image"
+        with pytest.raises(ContainerError, match=f"clone root {image}: the snapshot {word} after the task") as caught:
+            root.manager.ensure_image_available(image)
+        assert caught.value.retry
+        if removed:  # after it was looked for
+            with pytest.raises(ContainerError, match=f"clone root {image}: the snapshot {word} after the task"):
+                place.run(root, "true")
+    with place.prepare(repo) as root:
+        assert root.report is not None
+        assert root.report.decision == "full"
+        assert place.run(root, "cat /usr/share/marker/text") == "x\n"
+    podman("image", "prune", "--force", "--filter", "label=io.koji.adjutant.test=evil")
+
+
+def _replaced_by_an_evil_one(name: str) -> None:
+    container = podman("create", name, "/x").strip()
+    podman("commit", "--quiet", "--change", "LABEL io.koji.adjutant.test=evil", container, name)
+    podman("rm", container)
 
 
 KILLED = """

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
 from tests.buildroot.conftest import GROUP
 from tests.buildroot.roots import SmallRepo
@@ -190,6 +190,7 @@ def test_a_repeat_finds_its_requirements_installed(builder: Builder) -> None:
         head="BuildRequires: needed",
         body="%build\ntest -d /usr/share/needed; rpm -qa | wc -l\n",
     )
+    before = builder.counts()
     first = builder.build(srpm)
     phases = [text.partition(" - ")[2] for text in first.log("state.log").splitlines()]
     for text in ("resolving", "downloading", "installing"):
@@ -206,8 +207,28 @@ def test_a_repeat_finds_its_requirements_installed(builder: Builder) -> None:
         assert run.log("installed_pkgs.log") == first.log("installed_pkgs.log")
     digests = {_payload(run.results / "repeats-1-1.noarch.rpm") for run in (first, *again)}
     assert len(digests) == 1
-    counted = builder.engine("buildroot", "list").stdout
-    assert "build requirements: 1 of 4 there already" in counted or "there already" in counted
+    after = builder.counts()
+    told = {name: after.get(name, 0) - before.get(name, 0) for name in after if name.startswith("requirements_")}
+    assert told == {"requirements_miss": 1, "requirements_made": 1, "requirements_hit": 1}
+    hits, asked = after["requirements_hit"], sum(after[name] for name in told)
+    assert f"; build requirements: {hits} of {asked} there already" in builder.engine("buildroot", "list").stdout
+
+
+def test_requirements_that_another_work_directory_installed_are_a_hit(builder: Builder) -> None:
+    other = evolve(builder, workdir=builder.folder / "other-work")
+    srpm = builder.srpm("twice", head="BuildRequires: needed")
+    try:
+        for _ in range(2):
+            assert builder.build(srpm).status == 0
+        for steps in (["srpm", "builddep", "build"], ["build"]):
+            run = other.build(srpm)
+            assert (run.status, run.steps) == (0, steps), run.text
+        counts = other.counts()
+        told = {name: count for name, count in counts.items() if name.startswith("requirements_")}
+        assert told == {"requirements_miss": 1, "requirements_hit": 1}
+        assert "full" not in counts
+    finally:
+        assert other.engine("buildroot", "prune", "--all").returncode == 0
 
 
 def test_a_requirement_whose_scriptlet_fails_once_it_is_installed(builder: Builder) -> None:
