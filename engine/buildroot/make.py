@@ -69,7 +69,7 @@ class Maker:
         if info is None:
             raise ContainerError("store snapshot", image_name(wanted.key), "podman took it, but it is not there")
         own = max(0, info.size - parent.stored)
-        return MadeRoot(snapshot=self._record(wanted, parent, info, size=int(answer["size"]), own=own))
+        return MadeRoot(snapshot=self._record(_told(wanted, answer), parent, info, size=int(answer["size"]), own=own))
 
     def full(self, wanted: Snapshot, lock: Lock, *, give_away: bool) -> MadeRoot:
         """A snapshot from nothing. With `give_away` the task gets the root it was made in at once.
@@ -84,6 +84,7 @@ class Maker:
         anchor = self._anchor(EMPTY, "make", name)
         try:
             answer = self._apply(anchor, wanted, None)
+            wanted = _told(wanted, answer)
             size = int(answer["size"])
             content = {
                 "image": image_name(wanted.key),
@@ -164,3 +165,8 @@ class Maker:
         )
         self.state.record(snapshot)
         return snapshot
+
+
+def _told(wanted: Snapshot, answer: Mapping[str, Any]) -> Snapshot:
+    """With what the tool found out when it had made the root."""
+    return attrs.evolve(wanted, lasting=tuple(map(str, answer["lasting"])))

@@ -289,36 +289,36 @@ class _Preparation:
         maker = self._maker()
         self.note(f"buildroot: {choice.reason}")
         try:
-            made = self._increment(maker, wanted, choice) if choice.parent is not None else None
+            made, why = self._increment(maker, wanted, choice) if choice.parent is not None else (None, "")
             if made is None:
-                choice = attrs.evolve(choice, decision="full", parent=None)
+                if choice.parent is not None:
+                    reason = f"miss: {choice.difference.words()}; not from {choice.parent.key[:12]}: {why}"
+                    choice = attrs.evolve(choice, decision="full", parent=None, reason=reason)
+                    self.note(f"buildroot: {reason}")
                 made = maker.full(wanted, lock, give_away=self.give_away)
         finally:
             self.make_seconds += time.monotonic() - begin
             self.state.log_path(wanted.key).write_bytes(bytes(self.log))
         return made, choice
 
-    def _increment(self, maker: Maker, wanted: Snapshot, choice: Choice) -> MadeRoot | None:
-        """None when it cannot be made that way; then it is made from nothing."""
+    def _increment(self, maker: Maker, wanted: Snapshot, choice: Choice) -> tuple[MadeRoot | None, str]:
+        """None, and why, when it cannot be made that way; then it is made from nothing."""
         parent = choice.parent
         if parent is None:
-            return None
+            return None, "there is no start"
         with self.state.try_lock(parent.key, shared=True) or contextlib.nullcontext() as held:
             if held is None or self.shelf.find(parent.key) is None:
-                self.note(f"the snapshot {parent.key[:12]} is gone; making the root from nothing")
-                return None
+                return None, "it is gone"
             try:
-                return maker.increment(wanted, parent, choice)
+                return maker.increment(wanted, parent, choice), ""
             except Interrupted:
                 raise
             except ToolFailed as error:
                 if error.kind in ("disk", "repo"):
                     raise
-                self.note(f"not as an increment: {error}; making the root from nothing")
-                return None
+                return None, str(error)
             except ContainerError as error:
-                self.note(f"{error}; making the root from nothing")
-                return None
+                return None, str(error)
 
     def _prepared(
         self, base: Snapshot, choice: Choice, made: MadeRoot | None, lease: Lock | None, *, resolved: bool

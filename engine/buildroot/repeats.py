@@ -59,7 +59,7 @@ class Repeats:
         if known is None or int(known.get("times", 0)) < self.limits.repeats_after or prepared.lease is None:
             self.shelf.state.count("requirements_miss")
             return
-        wanted = _with(base, known)
+        wanted = None if known.get("refused") else _with(base, known)
         lease = prepared.lease
         if wanted is not None and self._take_level(prepared, base, wanted, name, known):
             lease.release()
@@ -139,6 +139,8 @@ class Repeats:
             self.maker.increment(wanted, base, choice)
         except (ToolFailed, ContainerError) as error:
             self.note(f"no root with build requirements: {error}")
+            if isinstance(error, ToolFailed) and error.kind in ("set", "traces"):  # it would be so the next time too
+                self.shelf.state.write("repeats", name, {**known, "refused": str(error)})
             return False
         return True
 

@@ -17,6 +17,8 @@ from attrs import field, frozen
 
 KEY_LENGTH = 32
 NAMES_IN_REASON = 5
+FOUNDATION = frozenset({"setup", "filesystem"})
+"""Packages whose files every other one's scripts write to or build on."""
 
 Decision = Literal["hit", "increment", "full", "image"]
 """`hit`: it was there; `increment`: made from the nearest one; `full`: made from nothing; `image`: none needed."""
@@ -63,7 +65,8 @@ class Snapshot:
     `image` is podman's id of the image that was verified: its name could be given to another one.
     `parent` is the key it was made from, "" for a full one; `chain` counts the layers above a full one.
     `size` bytes of the whole root, `stored` of the image as podman counts it, `own` of what its own layer added.
-    `level` 2 holds build requirements, too.
+    `level` 2 holds build requirements, too. `lasting` names the packages that did more than lay down their files:
+    scripts, triggers, users.
     Times are seconds since the epoch.
     """
 
@@ -77,6 +80,7 @@ class Snapshot:
     stored: int = 0
     own: int = 0
     level: int = 1
+    lasting: tuple[str, ...] = ()
     created: float = 0.0
     used: float = 0.0
     label: str = ""
@@ -180,13 +184,14 @@ def choose(
 ) -> Choice:
     """Hit, increment on the nearest snapshot, or full, with the reason.
 
-    An increment is worth it while it replaces less than half of the set; a chain as long as `max_chain` is not
-    made longer. Among equally near snapshots the one with the shortest chain wins.
+    An increment is worth it while it replaces less than half of the set, and right while nothing stays behind that a
+    root made from nothing would not have (`obstacle`). A chain as long as `max_chain` is not made longer; a root with
+    build requirements is no start for one without. Among equally near snapshots the one with the shortest chain wins.
     """
     wanted = tuple(packages)
     if exists:
         return Choice(decision="hit", key=key, reason=f"hit: the same {len(wanted)} packages")
-    known = [snapshot for snapshot in snapshots if snapshot.shape == shape and snapshot.key != key]
+    known = [item for item in snapshots if item.shape == shape and item.key != key and item.level == 1]
     ranked = sorted(
         ((difference(snapshot.packages, wanted), snapshot) for snapshot in known),
         key=lambda pair: (pair[0].size, pair[1].chain, pair[1].key),
@@ -198,12 +203,30 @@ def choose(
     if not short:
         reason = f"miss: {nearest.words()}; the nearest snapshots are chains of {max_chain} already"
         return Choice(decision="full", key=key, reason=reason, difference=nearest)
-    best, parent = short[0]
+    best, first = short[0]
     if best.size * 2 > len(wanted):
         reason = f"miss: the nearest snapshot differs by {best.size} of {len(wanted)} packages"
         return Choice(decision="full", key=key, reason=reason, difference=best)
-    reason = f"near miss: {best.words()}; from {parent.key[:12]}"
-    return Choice(decision="increment", key=key, reason=reason, parent=parent, difference=best)
+    for found, parent in short:
+        if found.size * 2 <= len(wanted) and not obstacle(parent, found):
+            reason = f"near miss: {found.words()}; from {parent.key[:12]}"
+            return Choice(decision="increment", key=key, reason=reason, parent=parent, difference=found)
+    reason = f"miss: {best.words()}; not from {first.key[:12]}: {obstacle(first, best)}"
+    return Choice(decision="full", key=key, reason=reason, difference=best)
+
+
+def obstacle(parent: Snapshot, change: Difference) -> str:
+    """Why `change` would not make of `parent` what is made from nothing, as far as names tell; "" when it would.
+
+    Packages that are replaced are judged by whoever sees both builds: their scripts must be the same.
+    """
+    names = {*change.added, *change.changed, *change.removed}
+    if foundation := sorted(FOUNDATION & names):
+        return "every root is built on " + " and ".join(foundation)
+    if left := sorted(set(change.removed) & set(parent.lasting)):
+        shown = ", ".join(left[:NAMES_IN_REASON]) + (", …" if len(left) > NAMES_IN_REASON else "")
+        return f"what scripts or triggers did for {shown} would stay"
+    return ""
 
 
 def packages_of(rows: Iterable[Mapping[str, Any]]) -> tuple[Package, ...]:
@@ -215,7 +238,9 @@ def snapshot_of(data: Mapping[str, Any]) -> Snapshot:
     """A record read back. KeyError, TypeError or ValueError when it is none."""
     plain = {f.name: data[f.name] for f in attrs.fields(Snapshot) if f.name in data}
     shape = {**data["shape"], **{name: tuple(data["shape"][name]) for name in ("options", "macros")}}
-    return Snapshot(**{**plain, "shape": Shape(**shape), "packages": packages_of(data["packages"])})
+    lasting = tuple(map(str, data.get("lasting", ())))
+    packages = packages_of(data["packages"])
+    return Snapshot(**{**plain, "shape": Shape(**shape), "packages": packages, "lasting": lasting})
 
 
 def _slot(package: Package) -> tuple[str, str]:

@@ -88,6 +88,36 @@ def test_what_differs_by_more_than_half_is_made_from_nothing() -> None:
     assert (choice.decision, choice.reason) == ("full", "miss: the nearest snapshot differs by 6 of 10 packages")
 
 
+def test_a_root_with_build_requirements_is_no_start_for_one_without() -> None:
+    choice = choose("k", some(10), SHAPE, [snapshot(some(9), level=2)], max_chain=5, exists=False)
+    assert (choice.decision, choice.reason) == ("full", "miss: no snapshot of x86_64 yet")
+    near, far = snapshot(some(9), level=2), snapshot(some(8))
+    assert choose("k", some(10), SHAPE, [near, far], max_chain=5, exists=False).parent == far
+
+
+@pytest.mark.parametrize("name", ["setup", "filesystem"])
+def test_what_every_root_is_built_on_is_not_changed_in_one(name: str) -> None:
+    parent = snapshot((*some(9), package(name)))
+    choice = choose("k", (*some(9), package(name, "2")), SHAPE, [parent], max_chain=5, exists=False)
+    reason = f"miss: 1 package changed: {name}; not from {parent.key[:12]}: every root is built on {name}"
+    assert (choice.decision, choice.parent, choice.reason) == ("full", None, reason)
+
+
+def test_a_package_that_left_something_is_not_removed() -> None:
+    parent = snapshot((*some(9), package("extra")), lasting=("extra", "p001"))
+    choice = choose("k", some(9), SHAPE, [parent], max_chain=5, exists=False)
+    reason = f"not from {parent.key[:12]}: what scripts or triggers did for extra would stay"
+    assert (choice.decision, choice.reason) == ("full", f"miss: 1 package removed: extra; {reason}")
+    # Replaced, it is judged by those who see both builds; and one that only laid down its files may go.
+    changed = (package("p001", "2"), *(item for item in some(9) if item.name != "p001"), package("extra"))
+    assert choose("k", changed, SHAPE, [parent], max_chain=5, exists=False).decision == "increment"
+    plain = attrs.evolve(parent, lasting=("p001",))
+    assert choose("k", some(9), SHAPE, [plain], max_chain=5, exists=False).decision == "increment"
+    # A farther one that holds nothing of the kind will do.
+    far = snapshot(some(7))
+    assert choose("k", some(9), SHAPE, [parent, far], max_chain=5, exists=False).parent == far
+
+
 def test_a_long_chain_is_not_made_longer() -> None:
     long = snapshot(some(9), chain=5)
     assert choose("k", some(10), SHAPE, [long], max_chain=5, exists=False).decision == "full"

@@ -1,7 +1,8 @@
 """Turn the root at /target into exactly the given set of packages, and finish it as a build root.
 
-Job: {config, packages: [row], reinstall: [nevra]}. Answer: {installed: [row of rpmdb.py], size}. Nothing but that
-set may be the result: it is checked before the transaction and in the real rpmdb after it.
+Job: {config, packages: [row], reinstall: [nevra]}. Answer: {installed: [row of rpmdb.py], lasting: [name of
+scriptlets.py], size}. Nothing but that set may be the result: it is checked before the transaction and in the real
+rpmdb after it. Where the root held packages before, nothing of those that are replaced may stay behind either.
 """
 
 import os
@@ -11,9 +12,24 @@ import dnf.callback
 import dnf.exceptions
 import dnf.transaction
 import finish
-from common import DISK, PACKAGE, REPO, SCRIPT, SET, ToolError, identity, kind_of, nevra, open_base, row, run_tool
+from common import (
+    DISK,
+    PACKAGE,
+    REPO,
+    SCRIPT,
+    SET,
+    TRACES,
+    ToolError,
+    identity,
+    kind_of,
+    nevra,
+    open_base,
+    row,
+    run_tool,
+)
 from rpmdb import NOT_COUNTED
 from rpmdb import installed as installed_now
+from scriptlets import LEFT, differing, lasting
 
 ROOT = "/target"
 SCRIPTLET = "scriptlet in rpm package"
@@ -83,7 +99,10 @@ def main(job):
         )
         raise ToolError(SCRIPT if display.script_failed else SET, why)
     finish.finish(ROOT)
-    return {"installed": rows, "size": tree_size(ROOT)}
+    size, left = tree_size(ROOT)
+    if left and installed:
+        raise ToolError(TRACES, "the update left " + ", ".join(sorted(left)[:5]))
+    return {"installed": rows, "lasting": lasting(ROOT), "size": size}
 
 
 def _find(base, wanted):
@@ -117,6 +136,10 @@ def _check_plan(base, installed, wanted, coming):
 def _run(base, display):
     packages = list(base.transaction.install_set)
     base.download_packages(packages)
+    if others := differing(ROOT, [package.localPkg() for package in packages]):
+        raise ToolError(
+            TRACES, "what the old scripts did would stay, the new ones are others: " + ", ".join(others[:5])
+        )
     try:
         base.do_transaction([display])
     except dnf.exceptions.TransactionCheckError as error:
@@ -136,13 +159,15 @@ def full(path):
 
 
 def tree_size(root):
-    """Bytes of the regular files on this file system."""
-    total, device = 0, os.lstat(root).st_dev
+    """Bytes of the regular files on this file system, and what rpm put beside changed configuration files."""
+    total, left, device = 0, [], os.lstat(root).st_dev
     for folder, names, files in os.walk(root):
         names[:] = [name for name in names if os.lstat(os.path.join(folder, name)).st_dev == device]
         for name in files:
             total += os.lstat(os.path.join(folder, name)).st_size
-    return total
+            if name.endswith(LEFT):
+                left.append("/" + os.path.relpath(os.path.join(folder, name), root))
+    return total, left
 
 
 def _difference(found, wanted):

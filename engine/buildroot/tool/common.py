@@ -13,7 +13,7 @@ CACHE = "/cache"
 """Metadata and packages of the repositories; named after their content, so nothing in it goes stale."""
 
 # What an error is about; the engine makes a failure class of it.
-GROUP, DEPENDENCIES, REPO, PACKAGE, DISK, SCRIPT, SET = (
+GROUP, DEPENDENCIES, REPO, PACKAGE, DISK, SCRIPT, SET, TRACES = (
     "group",
     "dependencies",
     "repo",
@@ -21,6 +21,7 @@ GROUP, DEPENDENCIES, REPO, PACKAGE, DISK, SCRIPT, SET = (
     "disk",
     "script",
     "set",
+    "traces",
 )
 
 # Koji's architecture where rpm has no packages of that name.
