@@ -14,7 +14,7 @@ import attrs
 from attrs import asdict, define, frozen
 
 from engine.buildroot.images import EMPTY, LABEL_KEY, LABEL_OWNER, SnapshotImages, image_name
-from engine.buildroot.state import Lock, State
+from engine.buildroot.state import Lock, State, this_boot
 from engine.buildroot.tools import LABEL_JOB, LABEL_JOB_STATE, Tools
 from engine.core.errors import ContainerError, EngineError, Interrupted
 from engine.core.manager import ContainerManager, ImageInfo
@@ -161,6 +161,7 @@ class Maker:
             size=size,
             own=own,
             stored=info.size,
+            boot=this_boot(),
             created=time.time(),
         )
         self.state.record(snapshot)

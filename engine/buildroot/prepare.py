@@ -282,7 +282,7 @@ class _Preparation:
             wanted.key,
             wanted.packages,
             wanted.shape,
-            self.state.snapshots(),
+            self.shelf.records(),
             max_chain=self.limits.chain,
             exists=False,
         )

@@ -6,8 +6,13 @@ import attrs
 from attrs import frozen
 
 from engine.buildroot.images import LABEL_OWNER, SnapshotImages, image_name
-from engine.buildroot.state import State, foreign_record
+from engine.buildroot.state import State, foreign_record, this_boot
 from engine.core.snapshots import Snapshot
+
+
+def perhaps_lost(snapshot: Snapshot) -> bool:
+    """Whether the host went down before the image was known to be on disk."""
+    return snapshot.boot not in ("", this_boot())
 
 
 @frozen(kw_only=True)
@@ -20,10 +25,14 @@ class Shelf:
     def find(self, key: str) -> Snapshot | None:
         """The snapshot when the image of its name is the one that was recorded: names and labels prove nothing."""
         snapshot = self.state.snapshot(key)
-        if snapshot is None:
+        if snapshot is None or perhaps_lost(snapshot):
             return None
         info = self.images.find(image_name(key))
         return snapshot if info is not None and info.id == snapshot.image else None
+
+    def records(self) -> list[Snapshot]:
+        """Every record that may be believed, most lately used first; whether its image is there was not asked."""
+        return [snapshot for snapshot in self.state.snapshots() if not perhaps_lost(snapshot)]
 
     def adopt(self, key: str) -> None:
         """Take up what another work directory of this user made in the same storage, with its record.

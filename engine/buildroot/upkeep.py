@@ -14,6 +14,7 @@ from attrs import frozen
 
 from engine.buildroot.images import EMPTY, LABEL_KEY, LABEL_OWNER, SnapshotImages, image_name
 from engine.buildroot.prepared import SnapshotLimits
+from engine.buildroot.shelf import perhaps_lost
 from engine.buildroot.state import State
 from engine.buildroot.tools import LABEL_JOB, LABEL_JOB_STATE
 from engine.core.facts import Settings
@@ -23,6 +24,9 @@ from engine.core.spec import LABEL_ROLE, LABEL_WORKER_ID, ContainerHandle
 
 DESERTED_SECONDS = 86400.0
 """An image whose work directory is gone is nobody's after this time."""
+
+SETTLED_SECONDS = 60.0
+"""The kernel writes by itself what is older than half of this, so that waiting for the rest costs nobody anything."""
 
 CACHE_SECONDS = 14 * 86400.0
 """Metadata of repositories, and what was resolved from them, are kept this long after their last use."""
@@ -56,9 +60,13 @@ def upkeep(
     jobs = state.sweep_jobs()
     lost = _lost_images(state, images)
     records = state.snapshots()
-    doomed = records if everything else beyond(records, limits or SnapshotLimits.of(settings.buildroots))
+    lost_with_power = [snapshot for snapshot in records if perhaps_lost(snapshot)]
+    kept = [snapshot for snapshot in records if not perhaps_lost(snapshot)]
+    over = beyond(kept, limits or SnapshotLimits.of(settings.buildroots))
+    doomed = records if everything else [*lost_with_power, *over]
     gone = [snapshot.key for snapshot in doomed if _remove(state, images, snapshot.key)]
     _nameless_images(state, images)
+    _settle(state)
     if everything and images.find(EMPTY) is not None and not state.snapshots():
         images.remove(EMPTY)
     return Removed(
@@ -91,6 +99,15 @@ def beyond(snapshots: Iterable[Snapshot], limits: SnapshotLimits) -> list[Snapsh
 def remove_snapshot(settings: Settings, images: SnapshotImages, key: str) -> bool:
     """Remove one snapshot; False when a task uses it."""
     return _remove(State(settings.workdir), images, key)
+
+
+def _settle(state: State) -> None:
+    """Let what was stored be on disk, so that it is good after a power cut, too."""
+    before = time.time() - SETTLED_SECONDS
+    keys = [snapshot.key for snapshot in state.snapshots() if snapshot.boot and snapshot.created < before]
+    if keys:
+        os.sync()
+        state.settle(keys)
 
 
 def _remove(state: State, images: SnapshotImages, key: str) -> bool:

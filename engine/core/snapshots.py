@@ -67,7 +67,8 @@ class Snapshot:
     `size` bytes of the whole root, `stored` of the image as podman counts it, `own` of what its own layer added.
     `level` 2 holds build requirements, too. `lasting` names the packages that did more than lay down their files:
     scripts, triggers, users.
-    Times are seconds since the epoch.
+    `boot` names the run of the host that stored it, until the image is known to be on disk: podman does not wait for
+    that, and after a power cut such an image may lack content. Times are seconds since the epoch.
     """
 
     key: str
@@ -81,6 +82,7 @@ class Snapshot:
     own: int = 0
     level: int = 1
     lasting: tuple[str, ...] = ()
+    boot: str = ""
     created: float = 0.0
     used: float = 0.0
     label: str = ""
