@@ -12,6 +12,7 @@ import pytest
 from engine.adapters.podman import PodmanManager
 from engine.buildroot import PodmanSnapshotImages, upkeep
 from engine.core.facts import Settings
+from tests.buildroot.builds import Builder
 from tests.buildroot.roots import Place, SmallRepo
 from tests.podmanhost import manager, podman_host, task_image
 from tools import standin
@@ -92,3 +93,22 @@ def _place(folder: Path, manager: PodmanManager, image: str) -> Iterator[Place]:
     upkeep(settings, images, manager, everything=True)
     left = [item for item in images.ours() if str(folder) in item.labels.get("io.koji.adjutant.buildroot.state", "")]
     assert [item.names for item in left if item.labels["io.koji.adjutant.buildroot"] != "empty"] == []
+
+
+@pytest.fixture(scope="module")
+def builder(
+    tmp_path_factory: pytest.TempPathFactory, packages: Path, make_package: object, task_image: str
+) -> Iterator[Builder]:
+    folder = tmp_path_factory.mktemp("builds")
+    repo = SmallRepo(folder / "repo", packages, (*GROUP, "gawk"))
+    repo.put(make_package("marker", "1"))  # type: ignore[operator]
+    repo.put(make_package("needed", "1"))  # type: ignore[operator]
+    repo.put(make_package("needed-too", "1"))  # type: ignore[operator]
+    repo.put(make_package("refuses", "1", tail="%pre\nexit 1"))  # type: ignore[operator]
+    repo.put(make_package("complains", "1", tail="%post\nexit 1"))  # type: ignore[operator]
+    repo.index()
+    made = Builder(folder / "work", repo, task_image, folder)
+    warm = made.engine("buildroot", "warm", "buildArch", "--repo", repo.path)
+    assert warm.returncode == 0, warm.stderr
+    yield made
+    assert made.engine("buildroot", "prune", "--all").returncode == 0

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.buildroot.builds import SPEC
 from tests.buildroot.conftest import GROUP
 from tests.buildroot.roots import SmallRepo
-from tests.buildroot.test_builds import SPEC
 from tests.run.test_rootless import User, user
 
 __all__ = ["user"]
