@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +14,6 @@ import pytest
 from attrs import evolve
 
 from engine.adapters.podman import PodmanManager
-from engine.buildroot import upkeep
 from engine.buildroot.images import LABEL_KEY, image_name
 from engine.core.errors import ContainerError, InfrastructureError, Interrupted, TaskFailed
 from engine.core.manager import Outcome
@@ -27,7 +23,6 @@ from tests.podmanhost import podman
 
 pytestmark = pytest.mark.podman
 MakePackage = Callable[..., Path]
-ROOT = Path(__file__).parents[2]
 
 
 def test_a_group_that_is_not_there(place: Place, repo: SmallRepo) -> None:
@@ -212,64 +207,6 @@ def _replaced_by_an_evil_one(name: str) -> None:
     podman("rm", container)
 
 
-KILLED = """
-import sys
-from pathlib import Path
-from tests.buildroot.roots import RECIPE, Place
-from engine.adapters.podman import PodmanConfig, PodmanManager
-from engine.buildroot import PodmanSnapshotImages
-from engine.core.facts import Settings
-workdir, worker, image, repo, slow = sys.argv[1:]
-settings = Settings(workdir=workdir, worker_id=worker, adjutant_task_image_default=image)
-with PodmanManager(PodmanConfig(worker_id=worker)) as manager:
-    images = PodmanSnapshotImages(manager.service)
-    if slow == "store":
-        import time
-        load = images.load
-        def held(archive):
-            Path(workdir, "storing").touch()
-            time.sleep(600)
-        images.load = held
-    if slow == "record":
-        import time
-        from engine.buildroot.state import State
-        def held_record(self, snapshot):
-            Path(workdir, "storing").touch()
-            time.sleep(600)
-        State.record = held_record
-    place = Place(settings=settings, manager=manager, images=images)
-    place.prepare(Path(repo)).close()
-"""
-
-
-@pytest.mark.parametrize("phase", ["apply", "store", "record"])
-def test_kill_9_of_everything_leaves_nothing_that_is_used(place: Place, repo: SmallRepo, phase: str) -> None:
-    workdir, worker = place.settings.workdir, place.settings.worker_id
-    os.makedirs(workdir, mode=0o700, exist_ok=True)
-    command = [sys.executable, "-c", KILLED, workdir, worker, place.settings.adjutant_task_image_default]
-    environment = {**os.environ, "TMPDIR": workdir, "PYTHONPATH": str(ROOT)}
-    child = subprocess.Popen([*command, str(repo.path), phase], cwd=ROOT, env=environment)
-    try:
-        _wait(lambda: _at(phase, Path(workdir), worker) or child.poll() is not None, 120)
-        assert child.poll() is None, "it ended before it could be killed"
-    finally:
-        child.kill()
-        child.wait()
-    for pid in Path(workdir).glob("adjutant-podman-*/pid"):  # its service, and what runs in its containers
-        with contextlib.suppress(ProcessLookupError, ValueError):
-            os.kill(int(pid.read_text()), signal.SIGKILL)
-    for name in _running(worker, ""):
-        podman("kill", name, check=False)
-    assert place.state.snapshots() == []
-    removed = upkeep(place.settings, place.images, place.manager)
-    assert removed.jobs == 1
-    assert place.manager.containers({"io.koji.adjutant.worker_id": worker}) == []
-    with place.prepare(repo) as root:
-        assert root.report is not None
-        assert root.report.decision == "full"
-        assert int(place.run(root, "rpm -qa | wc -l")) == root.report.packages
-
-
 class SmallTarget:
     """A manager whose anchors' roots lie on a small file system: everything else is the real one's."""
 
@@ -319,16 +256,3 @@ def _nothing_made(place: Place) -> None:
 def _running(worker: str, part: str) -> list[str]:
     names = podman("ps", "--format", "{{.Names}}", "--filter", f"label=io.koji.adjutant.worker_id={worker}").split()
     return [name for name in names if f"-{part}" in name]
-
-
-def _at(phase: str, workdir: Path, worker: str) -> bool:
-    if phase in ("store", "record"):
-        return (workdir / "storing").exists()
-    return bool(_running(worker, phase))
-
-
-def _wait(ready: Callable[[], bool], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < end, "it takes too long"
-        time.sleep(0.02)
