@@ -20,7 +20,7 @@ from engine.buildroot.repos import content_of
 from engine.buildroot.rooted import RootedManager
 from engine.buildroot.shelf import Shelf
 from engine.buildroot.state import Job, Lock, State
-from engine.buildroot.tools import FINISH, ToolFailed, Tools, install_tools
+from engine.buildroot.tools import FINISH, INIT_FAILED, ToolFailed, Tools, install_tools
 from engine.core.errors import ContainerError, InfrastructureError, Interrupted
 from engine.core.facts import BuildrootFacts, Facts, TaskRequest
 from engine.core.manager import Cancelled, ContainerManager
@@ -318,6 +318,8 @@ class _Preparation:
                     raise
                 return None, str(error)
             except ContainerError as error:
+                if "no space left" in str(error).lower():  # a root from nothing needs even more
+                    raise InfrastructureError(f"{INIT_FAILED}: disk full: {error}") from None
                 return None, str(error)
 
     def _prepared(

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import evolve
 
-from engine.adapters.podman import PodmanManager
-from engine.buildroot.images import LABEL_KEY, image_name
+from engine.adapters.podman import PodmanConfig, PodmanManager
+from engine.buildroot import PodmanSnapshotImages, upkeep
+from engine.buildroot.images import LABEL_KEY, StoredImage, image_name
 from engine.core.errors import ContainerError, InfrastructureError, Interrupted, TaskFailed
+from engine.core.facts import BuildrootLimits
 from engine.core.manager import Outcome
 from engine.core.spec import ContainerSpec
 from tests.buildroot.roots import Place, SmallRepo, with_group
@@ -240,6 +243,76 @@ def test_a_full_disk(tmp_path: Path, place: Place, repo: SmallRepo, size: str) -
     finally:
         subprocess.run(["umount", str(target)], check=True)
     _nothing_made(place)
+
+
+@contextlib.contextmanager
+def small_file_system(target: Path, size: str) -> Iterator[Path]:
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    target.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", str(target)], check=True)
+    try:
+        yield target
+    finally:
+        subprocess.run(["umount", "--lazy", str(target)], check=True)
+
+
+def test_a_disk_that_is_full_while_the_archive_is_written(place: Place, repo: SmallRepo) -> None:
+    """The build needs no archive: it goes on, and the next one makes the root again."""
+    notes: list[str] = []
+    with small_file_system(place.state.path / "jobs", "40m"):
+        with place.prepare(repo, give_away=True, note=notes.append) as root:
+            assert root.report is not None
+            assert (root.report.decision, root.report.storing) == ("full", False)
+            anchor = f"adjutant-{place.settings.worker_id}-1-root"
+            assert int(place.run_on(anchor, "rpm -qa | wc -l")) == root.report.packages
+        (note,) = [text for text in notes if "not stored" in text]
+        assert "disk full" in note or "No space left" in note, note
+        assert list((place.state.path / "jobs").iterdir()) == []
+        with pytest.raises(InfrastructureError, match="could not init mock buildroot: disk full: .*[Nn]o space left"):
+            place.prepare(repo)
+        _nothing_made(place)
+    with place.prepare(repo) as root:
+        assert root.report is not None
+        assert root.report.decision == "full"
+
+
+def test_a_disk_that_is_full_while_podman_stores(
+    tmp_path: Path, place: Place, repo: SmallRepo, make_package: MakePackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """podman puts what it commits or loads on a temporary file first: here there is no room for it."""
+    place.prepare(repo).close()
+    (known,) = place.state.snapshots()
+    repo.remove("marker-*.rpm")
+    repo.put(make_package("marker", "2"))
+    repo.index()
+    with small_file_system(tmp_path / "small", "2m") as small:
+        monkeypatch.setenv("TMPDIR", str(small))
+        with PodmanManager(PodmanConfig(worker_id=place.settings.worker_id)) as manager:
+            tight = evolve(place, manager=manager, images=PodmanSnapshotImages(manager.service))
+            with pytest.raises(InfrastructureError, match="(?i)init mock buildroot: disk full: .*no space left"):
+                tight.prepare(repo)
+            assert place.state.snapshots() == [known]
+            without = evolve(tight, settings=evolve(tight.settings, buildroots=BuildrootLimits(chain=0)))
+            with pytest.raises(InfrastructureError, match="(?i)the snapshot was not stored: .*no space left"):  # load
+                without.prepare(repo)
+            assert place.state.snapshots() == [known]
+            notes: list[str] = []
+            with without.prepare(repo, give_away=True, note=notes.append) as root:
+                assert root.report is not None
+                assert root.report.decision == "full"
+            assert "no space left" in notes[-1].lower()
+        monkeypatch.delenv("TMPDIR")
+    upkeep(place.settings, place.images, place.manager)
+    assert [item.labels[LABEL_KEY] for item in place.images.ours() if _is_of(item, place)] == [known.key]
+    with place.prepare(repo) as root:
+        assert root.report is not None
+        assert root.report.decision == "increment"
+
+
+def _is_of(item: StoredImage, place: Place) -> bool:
+    mine = item.labels.get("io.koji.adjutant.buildroot.state") == str(place.state.path)
+    return mine and item.labels[LABEL_KEY] != "empty"
 
 
 def _nothing_made(place: Place) -> None:

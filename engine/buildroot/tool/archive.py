@@ -4,6 +4,7 @@ Job: {image, labels, created}. Answer: {path, bytes, layer}: `path` is below the
 container would write the same bytes three times.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -22,6 +23,15 @@ ARCHES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": 
 
 def main(job):
     path = os.path.join(sys.argv[2], NAME)
+    try:
+        return _write(job, path)
+    except BaseException:  # there must be room for saying what was wrong
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        raise
+
+
+def _write(job, path):
     with open(path, "wb") as out:
         out.write(b"\0" * tarfile.BLOCKSIZE)  # the layer's header: its size is not known yet
         size, digest = _layer(out)
