@@ -54,12 +54,14 @@ def prepare(
     cancelled: Cancelled = never,
     give_away: bool = True,
     source: str | None = None,
+    counted: bool = True,
 ) -> Prepared:
     """The root that the recipe asks for, there and verified; see `engine.buildroot`.
 
     `note` gets sentences, `output` what the tools print, `phase` ``Start: …`` and ``Finish: …`` of what is done. With
     `give_away` a root made from nothing is given to the task before its snapshot is stored. `limits` are the settings'
     unless given. `source` is the host path of the input that the requirements are of, where the caller has fetched it.
+    Not `counted`: nobody needs the root yet.
     """
     asked = root_request(recipe, request, facts)
     if asked is None:
@@ -75,7 +77,8 @@ def prepare(
     try:
         prepared = work.run()
     except ToolFailed as error:
-        work.state.count("failed")
+        if counted:
+            work.state.count("failed")
         raise error.verdict() from None
     finally:
         work.close()
@@ -90,7 +93,8 @@ def prepare(
             seconds=round(time.monotonic() - clock, 3),
         )
         prepared.report = report
-        work.state.count(report.decision)
+        if counted:
+            work.state.count(report.decision)
         note(f"buildroot: {report.reason} ({report.seconds:.2f} s)")
     return prepared
 

@@ -151,6 +151,9 @@ class BuildrootLimits:
     repeats_after: int = doc(
         "Builds of a source package in one root before that root is stored with its requirements; 0: never.", 1, ge=0
     )
+    warm: tuple[str, ...] = doc(
+        "Roots that an idle worker makes before they are needed, each `METHOD TAG ARCH`: for the tag's newest repo.", ()
+    )
 
 
 @frozen(kw_only=True)

@@ -222,6 +222,9 @@ def _complaints(file: WorkerFile) -> Iterator[tuple[str, str, str]]:
         if key.startswith(LABEL_PREFIX):
             yield "adjutant_container_labels", f"'{key}' is set by the worker itself", "use another prefix"
     yield from _mount_complaints(file)
+    for entry in file.buildroots.warm:
+        if len(entry.split()) != 3 or any(policy.word_complaint(word, "") for word in entry.split()):
+            yield "buildroots.warm", f"'{entry}' does not name a root", "write METHOD TAG ARCH"
     yield from _image_and_secret_complaints(file)
     for name, seconds in (("pull", 1), ("start", 1), ("stop_grace", 0)):
         if getattr(file.adjutant_container_timeouts, name) < seconds:

@@ -63,7 +63,7 @@ class Daemon:
         self._waiting_for_hub = False
         self._turn_began = 0.0
         self._upkeep: SideJob | None = None
-        self._pace = UpkeepPace()
+        self._pace = UpkeepPace(often=bool(config.settings.buildroots.warm))
         self._wake, self._wake_write = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(self._wake_write, False)
@@ -231,7 +231,9 @@ class Daemon:
             self._upkeep = None
         busy = bool(manager.pids) or manager.restart_pending
         if self._upkeep is None and self._pace.due(time.monotonic(), busy=busy):
-            housekeeping = Housekeeping(self.config.settings, self._containers)
+            housekeeping = Housekeeping(
+                self.config.settings, self._containers, hub=self.config.hub, recipes=self.recipes.recipes
+            )
             self._upkeep = SideJob(housekeeping.upkeep, UPKEEP_LIMIT)
 
     def _once_done(self, manager: Manager, taken: bool) -> bool:

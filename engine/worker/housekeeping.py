@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from engine.adapters.podman import PodmanManager
 from engine.adapters.workspace import Workdir
 from engine.buildroot import PodmanSnapshotImages, upkeep
 from engine.core.errors import InfrastructureError
 from engine.core.facts import Settings
+from engine.core.recipe import Recipe
 from engine.core.spec import (
     LABEL_ROLE,
     LABEL_TASK_ID,
@@ -23,6 +24,7 @@ from engine.gc import collect
 from engine.runner.leftovers import remove_task
 from engine.selftest.ready import require_ready
 from engine.worker.options import HubOptions
+from engine.worker.warm import warm
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +40,10 @@ class UpkeepPace:
 
     AFTER_TASKS, IDLE = 600.0, 6 * 3600.0
 
-    def __init__(self) -> None:
+    def __init__(self, *, often: bool = False) -> None:
+        """`often`: as if tasks ran all the time, for roots are to be made ahead of them."""
         self._last: float | None = None
-        self._worked = False
+        self._often = self._worked = often
 
     def due(self, now: float, *, busy: bool) -> bool:
         """True when it is to be done now (seconds of any clock); never while tasks run."""
@@ -48,7 +51,7 @@ class UpkeepPace:
         wait = self.AFTER_TASKS if self._worked else self.IDLE
         if busy or (self._last is not None and now < self._last + wait):
             return False
-        self._last, self._worked = now, False
+        self._last, self._worked = now, self._often
         return True
 
 
@@ -61,9 +64,11 @@ class Housekeeping:
         manager: Callable[[], PodmanManager],
         *,
         hub: HubOptions | None = None,
+        recipes: Mapping[str, Recipe] | None = None,
         self_test: bool = False,
     ) -> None:
         self.settings, self.manager, self.hub, self.self_test = settings, manager, hub, self_test
+        self.recipes = recipes or {}
 
     def self_check(self, images: Iterable[str] = ()) -> None:
         """Images present by the pull policy, a container of the default one runs, the work directory is ours.
@@ -102,12 +107,15 @@ class Housekeeping:
             raise InfrastructureError(f"self-check: no space left in {workdir.path}")
 
     def upkeep(self) -> None:
-        """Hold the limits of stored roots, and remove what dead processes left: of making them, and of tasks."""
+        """Hold the limits of stored roots, remove what dead processes left, of making them and of tasks; and make the
+        roots that the operator wants to be there before a task needs them."""
         manager = self.manager()
         upkeep(self.settings, PodmanSnapshotImages(manager.service), manager)
         done = collect(manager, worker_id=self.settings.worker_id, workdir=self.settings.workdir)
         if done.failed:
             raise InfrastructureError("; ".join(done.failed))
+        if self.settings.buildroots.warm and self.hub is not None:
+            warm(self.settings, self.recipes, self.hub, manager)
 
     def sweep(self, task_id: int | None = None) -> None:
         """Remove the containers and directories of one task, or of every task, of this worker.

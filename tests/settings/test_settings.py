@@ -189,6 +189,10 @@ def test_all_problems_of_all_sources_at_once(tmp_path: Path) -> None:
         ("[buildroots]\nchain = -1", "worker.toml: buildroots.chain: must be at least 0"),
         ('[buildroots]\nrepeats_after = "1"', "worker.toml: buildroots.repeats_after: must be an integer, got"),
         ("[buildroots]\nrepeat = 1", "worker.toml: buildroots: unknown key 'repeat' (did you mean 'repeats'?)"),
+        (
+            '[buildroots]\nwarm = ["buildArch f45"]',
+            "worker.toml: buildroots.warm: 'buildArch f45' does not name a root",
+        ),
         ('[rlimits]\nRLIMIT_NOFILE = "much"', "worker.toml: rlimits: RLIMIT_NOFILE = 'much' is no limit"),
     ],
 )

@@ -189,6 +189,29 @@ def test_packages_come_through_the_operators_proxy(
     names = [url.rpartition("/")[2] for url in asked]
     assert "repomd.xml" in names  # resolved
     assert [name for name in names if name.endswith(".rpm")]  # installed: the requirements at least
+    assert worker.terminate() == 0
+    worker.assert_nothing_left()
+
+
+def test_an_idle_worker_makes_roots_before_they_are_needed(
+    hub: HubStandIn, make_worker: StartWorker, task_image: str, world: int
+) -> None:
+    worker = make_worker(image=task_image, recipes=RECIPES, topurl="")
+    worker.settings["buildroots"] = {"warm": ["unheard x x86_64", f"buildArch {TAG} x86_64", "buildArch absent x86_64"]}
+    worker.start()
+    snapshots = worker.workdir / "buildroots" / "snapshots"
+    wait_for(lambda: list(snapshots.glob("*.json")), 200, worker.log.read_text())
+    wait_for(lambda: "buildArch absent x86_64: " in worker.log.read_text(), 20, worker.log.read_text())
+    log = worker.log.read_text()
+    assert "buildroots.warm: unheard x x86_64: settings: buildroots.warm: unheard is served by no recipe" in log
+    assert f"buildroots.warm: buildArch {TAG} x86_64: repo {world}: miss: no snapshot of x86_64 yet" in log
+    task = offer_build(hub, world, "hz")
+    assert hub.wait_task(task, 200)["state_name"] == "CLOSED", _words(hub, task, worker)
+    assert "buildroot: hit: the repo is known" in (hub.task_dir(task) / "root.log").read_text()
+    counts = json.loads((worker.workdir / "buildroots" / "counts.json").read_text())
+    assert (counts.get("hit"), counts.get("full")) == (1, None)
+    assert worker.terminate() == 0
+    worker.assert_nothing_left()
 
 
 def test_the_buildroot_is_tracked(hub: HubStandIn, builder: WorkerProcess, world: int) -> None:

@@ -22,3 +22,10 @@ def test_soon_after_tasks_but_not_while_they_run() -> None:
     assert not pace.due(SOON + 1, busy=True)
     assert pace.due(SOON + 2, busy=False)
     assert not pace.due(2 * SOON + 3, busy=False)  # nothing ran since
+
+
+def test_always_soon_where_roots_are_made_ahead() -> None:
+    pace = UpkeepPace(often=True)
+    assert [pace.due(now, busy=False) for now in (0.0, SOON - 1, SOON, SOON + 1, 2 * SOON)] == [
+        True, False, True, False, True,
+    ]  # fmt: skip
