@@ -235,8 +235,7 @@ class _Preparation:
     def _acquire(self, wanted: Snapshot, *, resolved: bool) -> tuple[Snapshot, Lock | None, MadeRoot | None, Choice]:
         """The snapshot, with a lock that keeps it; or the root just made, while its snapshot is being stored."""
         begin = time.monotonic()
-        if self.shelf.find(wanted.key) is None:
-            self.shelf.adopt(wanted.key)
+        self.shelf.take(wanted.key)
         while True:
             if (lease := self.state.try_lock(wanted.key, shared=True)) is not None:
                 if (found := self.shelf.find(wanted.key)) is not None:
@@ -353,7 +352,7 @@ class _Preparation:
             resolved=resolved,
             storing=bool(made and made.anchor and made.storing),
         )
-        rooted = RootedManager(self.manager, image, self.images, base.image, made.anchor if made else None)
+        rooted = RootedManager(self.manager, image, self.shelf, base.key, made.anchor if made else None)
         prepared = Prepared(facts, rooted, report)
         prepared.lease, prepared.made, prepared.note = lease, made, self.note
         return prepared

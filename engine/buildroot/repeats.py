@@ -87,9 +87,8 @@ class Repeats:
             if lock is None:
                 return False
             with lock:
-                self.shelf.adopt(wanted.key)
                 begin = time.monotonic()
-                if self.shelf.find(wanted.key) is None:  # neither another task nor another work directory made it
+                if self.shelf.take(wanted.key) is None:  # neither another task nor another work directory made it
                     if not self._make_level(wanted, base, name, known):
                         return False
                     seconds = time.monotonic() - begin
@@ -97,8 +96,8 @@ class Repeats:
             if lease is None:
                 return False
         lists = self._lists(base, wanted)
-        facts, found = prepared.facts, self.shelf.find(wanted.key)
-        if not lists or found is None or facts.buildroot is None or prepared.report is None:
+        facts = prepared.facts
+        if not lists or self.shelf.find(wanted.key) is None or facts.buildroot is None or prepared.report is None:
             lease.release()
             return False
         self.shelf.state.count("requirements_made" if seconds else "requirements_hit")
@@ -107,7 +106,7 @@ class Repeats:
         requires = tuple(map(str, known.get("requires", ())))
         root = attrs.evolve(facts.buildroot, image=image, key=wanted.key, requirements=True, requires=requires)
         prepared.facts = attrs.evolve(facts, buildroot=root)
-        prepared.manager = RootedManager(self.maker.manager, image, self.shelf.images, found.image, lists=lists)
+        prepared.manager = RootedManager(self.maker.manager, image, self.shelf, wanted.key, lists=lists)
         prepared.report = attrs.evolve(
             prepared.report,
             image=image,

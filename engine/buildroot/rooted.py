@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.buildroot.images import SnapshotImages
+from engine.buildroot.shelf import Shelf
 from engine.core.errors import ContainerError, InfrastructureError
 from engine.core.manager import (
     Cancelled,
@@ -27,24 +27,24 @@ MAX_BYTES = 16 * 1024 * 1024
 class RootedManager:
     """`ContainerManager` of one task; everything goes to `inner`, except:
 
-    the snapshot `image` is never pulled, and must be the one of podman's id `verified`; `lists` (content by file name)
-    are in ``result/`` before the first step, for a root whose installing step has nothing to do; `create_anchor`
-    returns `anchor`, the root just made, when there is one, and says so in `taken`. `requirements` is what the last
-    installing step said it had added, None before.
+    the snapshot `image` is never pulled, and must be what `shelf` knows as `key`; `lists` (content by file name) are in
+    ``result/`` before the first step, for a root whose installing step has nothing to do; `create_anchor` returns
+    `anchor`, the root just made, when there is one, and says so in `taken`. `requirements` is what the last installing
+    step said it had added, None before.
     """
 
     def __init__(
         self,
         inner: ContainerManager,
         image: str,
-        images: SnapshotImages,
-        verified: str,
+        shelf: Shelf,
+        key: str,
         anchor: ContainerHandle | None = None,
         *,
         lists: Mapping[str, str] | None = None,
     ) -> None:
         self.inner, self._image, self._anchor = inner, image, anchor
-        self._images, self._verified = images, verified
+        self._shelf, self._key = shelf, key
         self._lists = dict(lists or {})
         self.requirements: dict[str, Any] | None = None
         self.taken = False
@@ -101,8 +101,8 @@ class RootedManager:
 
     def _checked(self) -> ImageInfo:
         """The snapshot's image. Other tasks leave it alone, for its lock is held; a person with podman need not."""
-        info = self._images.find(self._image)
-        if info is None or info.id != self._verified:
+        snapshot, info = self._shelf.take(self._key), self._shelf.images.find(self._image)
+        if snapshot is None or info is None or info.id != snapshot.image:
             what = "was removed" if info is None else "was replaced by another image"
             why = f"the snapshot {what} after the task had been given it"
             raise ContainerError("clone root", self._image, why, cure="the next task makes it anew", retry=True)

@@ -30,6 +30,14 @@ class Shelf:
         info = self.images.find(image_name(key))
         return snapshot if info is not None and info.id == snapshot.image else None
 
+    def take(self, key: str) -> Snapshot | None:
+        """The snapshot, be it ours or another work directory's, which may have stored the same content just now."""
+        found = self.find(key)
+        if found is None:
+            self.adopt(key)
+            found = self.find(key)
+        return found
+
     def records(self) -> list[Snapshot]:
         """Every record that may be believed, most lately used first; whether its image is there was not asked."""
         return [snapshot for snapshot in self.state.snapshots() if not perhaps_lost(snapshot)]

@@ -218,6 +218,27 @@ def test_another_work_directory_takes_up_what_is_there(shared: Place, place: Pla
     assert shared.images.find(image_name(key)) is not None
 
 
+def test_the_same_content_stored_by_another_work_directory_meanwhile(
+    shared: Place, place: Place, repo: SmallRepo
+) -> None:
+    """The name goes to the other's image after the task was given ours: it is the same root."""
+    with shared.prepare(repo):
+        pass
+    with shared.prepare(repo) as root:
+        key = report(root).key
+        record = shared.state.snapshot(key)
+        assert record is not None
+        shared.state.forget(key)  # so that the other does not take it up
+        with place.prepare(repo) as other:
+            assert report(other).key == key
+        shared.state.record(record)
+        image = place.images.find(image_name(key))
+        assert image is not None
+        assert image.id != record.image
+        assert root.manager.ensure_image_available(image_name(key)).id == image.id
+        assert shared.run(root, "cat /usr/share/marker/text") == "x\n"
+
+
 def test_images_of_others_are_never_touched(place: Place, task_image: str) -> None:
     podman("tag", task_image, "localhost/adjutant-root:somebody-elses")
     try:
