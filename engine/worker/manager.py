@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 KILL_MARGIN = 15.0
 """Seconds beyond `stop_grace` that a task process gets to remove its containers before it is killed."""
 SWEEP_LIMIT, SWEEP_PAUSE = 120.0, 5.0
+NOT_OPEN = frozenset({"FREE", "ASSIGNED"})
 HELD_BACK = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -122,6 +123,21 @@ class Manager(koji.daemon.TaskManager):  # type: ignore[misc]  # koji has no typ
                 logger.warning(self.status)
                 return False
         return True
+
+    def updateTasks(self) -> None:  # noqa: N802 - koji's name
+        """As koji's, which lets a process run on whose task was freed and given to this host anew (contract 2.2)."""
+        super().updateTasks()
+        for task_id in self.pids.keys() - self.tasks.keys() - self._killing.keys() - self._reaped:
+            info = self.session.getTaskInfo(task_id)
+            if info is not None and koji.TASK_STATES[info["state"]] in NOT_OPEN:
+                self._ask_to_stop(task_id)
+
+    def takeTask(self, task: Mapping[str, Any]) -> bool:  # noqa: N802 - koji's name
+        """As koji's, but never a task that has a process here still: freed on the hub, it was given to us again."""
+        if task["id"] in self.pids:
+            logger.info("task %d is taken again once its process (pid %d) is gone", task["id"], self.pids[task["id"]])
+            return False
+        return bool(super().takeTask(task))
 
     def getNextTask(self) -> bool:  # noqa: N802 - koji's name
         taken = bool(super().getNextTask())

@@ -1,0 +1,57 @@
+"""A task that somebody frees on the hub while its process lives here: stopped, and taken again only afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.hub import HubStandIn
+from tests.worker.conftest import StartWorker
+from tests.worker.test_trouble import ends_of, running
+from tests.worker.workshop import WorkerProcess, wait_for
+
+pytestmark = pytest.mark.podman
+
+
+def opened(hub: HubStandIn, task: int) -> int:
+    """How often the task was opened."""
+    return sum(call.args[0] == task and call.fault_code is None for call in hub.calls("host.openTask"))
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["free", "free and assign"])
+def test_freed_while_a_step_runs(hub: HubStandIn, make_worker: StartWorker, toy_recipes: Path, again: bool) -> None:
+    # A step that does not listen: for `stop_grace` the first run's container is there while the task waits for us.
+    recipe = toy_recipes / "toy.toml"
+    recipe.write_text(recipe.read_text().replace("echo asked to stop; exit 3", ""))
+    worker = make_worker().start()
+    task = hub.make_task("toy", ["twice", 8])
+    running(worker, hub, task)
+    first = [pid for pid in worker.processes() if pid != worker.pid]
+    hub.free(task)
+    if again:
+        hub.assign(task, "builder1")
+    wait_for(lambda: opened(hub, task) == 2, 30, worker.log.read_text())
+    assert not set(first) & set(worker.processes())
+    assert len(worker.containers()) <= 1
+    assert hub.wait_task(task, 40)["state_name"] == "CLOSED", worker.log.read_text()
+    assert ends_of(hub, task) == ["host.closeTask"]
+    assert "left by a dead process" not in worker.log.read_text()
+    assert worker.terminate() == 0
+    worker.assert_nothing_left()
+
+
+def test_freed_during_delivery(hub: HubStandIn, worker: WorkerProcess) -> None:
+    task = hub.make_task("toy", ["twice", 1])
+    running(worker, hub, task)
+    hub.slow_answers(0.5)
+    wait_for(lambda: [call for call in hub.calls("rawUpload") if call.args[1] == "said.txt"])
+    hub.free(task)
+    hub.assign(task, "builder1")
+    hub.slow_answers(0)
+    assert hub.wait_task(task, 40)["state_name"] == "CLOSED", worker.log.read_text()
+    assert opened(hub, task) == 2
+    assert ends_of(hub, task) == ["host.closeTask"]
+    assert (hub.task_dir(task) / "say.log").read_text() == "said twice\n"
+    assert worker.terminate() == 0
+    worker.assert_nothing_left()
