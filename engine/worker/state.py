@@ -48,7 +48,7 @@ class StateDirectory:
         deadline = time.monotonic() + LOCK_PATIENCE
         while not _locked(lock):
             owner = self.daemon()
-            if owner is not None:
+            if owner not in {None, os.getpid()}:  # our own pid: started anew by exec, while a process of ours ends
                 os.close(lock)
                 raise InfrastructureError(
                     f"another worker (pid {owner}) runs in {self.path.parent} (stop it, or set hub.workdir)"

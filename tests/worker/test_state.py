@@ -18,13 +18,31 @@ from tests.worker.workshop import wait_for
 
 
 def test_only_one_daemon_for_a_workdir(tmp_path: Path) -> None:
-    first, second = StateDirectory(str(tmp_path)), StateDirectory(str(tmp_path))
-    first.take_lock()
-    with pytest.raises(InfrastructureError, match=rf"another worker \(pid {os.getpid()}\) runs in {tmp_path}"):
+    first, second = os.fork(), StateDirectory(str(tmp_path))
+    if first == 0:
+        StateDirectory(str(tmp_path)).take_lock()
+        time.sleep(60)
+    wait_for(lambda: second.daemon() == first)
+    with pytest.raises(InfrastructureError, match=rf"another worker \(pid {first}\) runs in {tmp_path}"):
         second.take_lock()
-    first.release_lock()
+    os.kill(first, signal.SIGKILL)
+    os.waitpid(first, 0)
     second.take_lock()
     second.release_lock()
+
+
+def test_a_daemon_started_anew_waits_for_its_own_children(tmp_path: Path) -> None:
+    """As after SIGUSR1: the same pid, and a child of before still has the lock."""
+    before, after = StateDirectory(str(tmp_path)), StateDirectory(str(tmp_path))
+    before.take_lock()
+    child = os.fork()
+    if child == 0:
+        time.sleep(0.5)
+        os._exit(0)
+    before.release_lock()
+    after.take_lock()
+    os.waitpid(child, 0)
+    after.release_lock()
 
 
 def test_a_task_process_of_a_dead_daemon_is_killed_before_the_lock_is_had(tmp_path: Path) -> None:
