@@ -15,6 +15,9 @@ import click
 if TYPE_CHECKING:
     from engine.worker.state import StateDirectory
 
+TURNS, MAX_CHECK_IN = 2, 60
+"""A turn of the loop comes every `sleeptime` seconds, and never later than MAX_CHECK_IN after the last one."""
+
 _config = click.option(
     "--config", envvar="ADJUTANT_CONFIG", show_envvar=True, help="worker.toml, or an existing kojid.conf."
 )
@@ -54,12 +57,25 @@ def status(config: str | None, kojid_conf: str | None, workdir: str | None, cont
         tasks[number] |= directory.task(int(number))
     if containers and "worker_id" in state:
         state["containers"] = _containers(state["worker_id"], config, kojid_conf)
+    reason = _why_stuck(state, time.time())
+    if pid is not None and reason:
+        state["ready"], state["reason"] = False, reason
     if form == "json":
         click.echo(json.dumps(state, indent=2))
     else:
         for line in _lines(state, time.time()):
             click.echo(line)
     return EXIT_OK if pid is not None and state.get("ready") else EXIT_INFRASTRUCTURE
+
+
+def _why_stuck(state: Mapping[str, Any], now: float) -> str:
+    """Why a worker that called itself ready does nothing now; "" when it gets on."""
+    if state.get("hub_away_since"):
+        return "the hub does not answer"
+    silent = now - state.get("turn", now)
+    if silent > TURNS * state.get("sleeptime", 0) + MAX_CHECK_IN:
+        return f"it has not asked the hub for tasks for {_seconds(silent)}: a call hangs, or the process is stopped"
+    return ""
 
 
 def _containers(worker_id: str, config: str | None, kojid_conf: str | None) -> list[dict[str, str]]:

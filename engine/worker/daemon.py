@@ -12,6 +12,7 @@ import select
 import signal
 import sys
 import time
+from contextlib import suppress
 from importlib.metadata import version
 from types import FrameType
 from typing import Any
@@ -39,12 +40,16 @@ logger = logging.getLogger(__name__)
 SOON = 0.5
 """Seconds between two looks while something ends."""
 FINAL_SWEEP = 120.0
-SELF_CHECK = 300.0
 UPKEEP_LIMIT = 1800.0
+HUB_PATIENCE = 5.0
+"""Seconds after a stop signal that a call gets which waits for a hub that hangs."""
+MARGIN = 5.0
+"""Seconds that a turn may take longer than the last one before a check-in comes late."""
+SELF_CHECK = 300.0
 
 
 class _StopNow(BaseException):
-    """A stop signal while a call waits for a hub that is away. No Exception: koji would try the call again."""
+    """A stop signal while a call waits for a hub that is away or hangs. No Exception: koji would try the call again."""
 
 
 class Daemon:
@@ -73,6 +78,7 @@ class Daemon:
         koji.util.setup_rlimits(dict(self.config.rlimits), logger=logger)
         koji.pathinfo.topdir = koji.BASEDIR = self.config.settings.topdir
         self.notifier.status("starting")
+        self._handle_signals_at_start()
         self.recipes.load()
         if not self.recipes.recipes:
             raise BadInput(self.recipes.problems or [Problem("settings", "worker.recipes", "no recipe was found")])
@@ -105,11 +111,27 @@ class Daemon:
             self.config.settings, self._containers, hub=self.config.hub, self_test=self.config.worker.self_test
         )
         images = list(self.recipes.images())
+        pulls = 1 + len(self.config.settings.adjutant_images) + len(images)
         self.notifier.status("starting: images and self-check")
-        self.notifier.needs((1 + len(images)) * self.config.settings.adjutant_container_timeouts.pull + SELF_CHECK)
+        self.notifier.needs(pulls * self.config.settings.adjutant_container_timeouts.pull + SELF_CHECK)
         housekeeping.self_check(images)
         self.notifier.status(f"starting: logging in at {self.config.hub.server}")
         session = connect(self.config.hub, force_lock=self.config.force_lock)
+        try:
+            manager = self._manager(session, housekeeping, images)
+        except SystemExit:
+            session.give_up_retrying()
+            with suppress(Exception):
+                session.logout()
+            raise
+        self._handle_signals(session)
+        self._containers().let_go()  # from here on only forked processes ask podman
+        try:
+            return self._loop(manager)
+        finally:
+            signal.set_wakeup_fd(-1)
+
+    def _manager(self, session: WorkerSession, housekeeping: Housekeeping, images: list[str]) -> Manager:
         # Only the holder of the session may judge what is left over (contract trap 1).
         self.notifier.status("starting: removing what is left over")
         housekeeping.sweep()
@@ -127,12 +149,8 @@ class Daemon:
             space=self._space(),
         )
         self._offer(manager)
-        self._handle_signals(session)
-        self._containers().let_go()  # from here on only forked processes ask podman
-        try:
-            return self._loop(manager)
-        finally:
-            signal.set_wakeup_fd(-1)
+        session.noted_away = lambda: self._note_away(manager)
+        return manager
 
     def _space(self) -> list[str]:
         """Where room is needed: the workspaces, and podman's storage if it is another place of this host."""
@@ -147,11 +165,11 @@ class Daemon:
 
     # Signals
 
-    def _handle_signals(self, session: WorkerSession) -> None:
+    def _handle_signals_at_start(self) -> None:
+        """Before anything is started that would stay: SIGTERM unwinds what there is, exit code 0."""
+
         def stop(_number: int, _frame: FrameType | None) -> None:
-            self._stops += 1
-            if self._waiting_for_hub and session.away_since is not None:
-                raise _StopNow
+            raise SystemExit(EXIT_OK)
 
         def restart(_number: int, _frame: FrameType | None) -> None:
             self._restart_asked = True
@@ -160,9 +178,25 @@ class Daemon:
             self._reload = True
 
         signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGUSR1, restart)
         signal.signal(signal.SIGHUP, reload)
+
+    def _handle_signals(self, session: WorkerSession) -> None:
+        """For the loop. What raises here does so within hub calls only; `Manager` knows its tasks all the same."""
+
+        def stop(_number: int, _frame: FrameType | None) -> None:
+            self._stops += 1
+            if self._waiting_for_hub and (session.away_since is not None or self._stops > 1):
+                raise _StopNow
+            signal.setitimer(signal.ITIMER_REAL, HUB_PATIENCE)
+
+        def out_of_patience(_number: int, _frame: FrameType | None) -> None:
+            if self._waiting_for_hub:
+                raise _StopNow
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGALRM, out_of_patience)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
@@ -218,6 +252,8 @@ class Daemon:
             if not skip_buildroots:
                 manager.updateBuildroots(nolocal=True)
             manager.updateTasks()
+            if self._stops and not manager.stopping:
+                return False  # what is taken now would only be freed again
             return manager.getNextTask()
         finally:
             self._waiting_for_hub = False
@@ -229,7 +265,7 @@ class Daemon:
             if self._upkeep.result:
                 logger.warning("looking after stored roots: %s", self._upkeep.result)
             self._upkeep = None
-        busy = bool(manager.pids) or manager.restart_pending
+        busy = bool(manager.pids) or manager.restart_pending or manager.stopping or bool(self._stops)
         if self._upkeep is None and self._pace.due(time.monotonic(), busy=busy):
             housekeeping = Housekeeping(
                 self.config.settings, self._containers, hub=self.config.hub, recipes=self.recipes.recipes
@@ -244,7 +280,8 @@ class Daemon:
 
     def _sleep(self, seconds: float) -> None:
         """Until `seconds` are over or a signal comes; never so long that the hub would miss us."""
-        select.select([self._wake], [], [], min(seconds, MAX_CHECK_IN))
+        most = MAX_CHECK_IN - (time.time() - self._turn_began) - MARGIN
+        select.select([self._wake], [], [], max(0.0, min(seconds, most)))
         try:
             while os.read(self._wake, 512):
                 pass
@@ -258,6 +295,11 @@ class Daemon:
             how = "the hub does not answer"
         self.notifier.status(f"{how}; {tasks} task{'' if tasks == 1 else 's'}")
         self.state.write({**self._known(), "turn": self._turn_began, **manager.described()})
+
+    def _note_away(self, manager: Manager) -> None:
+        """The hub went or came back in the middle of a call, which may go on for hours."""
+        with suppress(OSError):  # never instead of the call's own error
+            self._tell(manager)
 
     def _known(self) -> dict[str, Any]:
         return {
@@ -289,9 +331,11 @@ class Daemon:
         if self._upkeep is not None:
             self._upkeep.kill()
         sweeper = SideJob(Housekeeping(self.config.settings, self._containers).sweep, FINAL_SWEEP)
-        words = sweeper.wait()
-        if words:
-            logger.error("not everything could be removed: %s", words)
+        while not sweeper.ended():
+            self.notifier.alive()
+            time.sleep(0.05)
+        if sweeper.result:
+            logger.error("not everything could be removed: %s", sweeper.result)
         try:
             if mine := sorted({*stopped, *manager.tasks}):
                 manager.session.host.freeTasks(mine)
@@ -300,6 +344,7 @@ class Daemon:
             manager.session.logout()
         except Exception as error:
             logger.error("could not say good-bye to the hub: %s; it frees the tasks at the next start", error)
+            manager.session._forget()  # or koji logs out once more when the process ends
         manager.ready, manager.status = False, "stopped"
         self._tell(manager)
 
@@ -323,7 +368,7 @@ class Daemon:
         # They would go on as children of the new process, and hold the lock it needs.
         if self._upkeep is not None:
             self._upkeep.kill()
-        manager.outage.close()
+        manager.end_jobs()
         manager.session.logout()
         self._containers().close()
         self.state.release_lock()

@@ -34,7 +34,7 @@ KILL_MARGIN = 15.0
 """Seconds beyond `stop_grace` that a task process gets to remove its containers before it is killed."""
 SWEEP_LIMIT, SWEEP_PAUSE = 120.0, 5.0
 NOT_OPEN = frozenset({"FREE", "ASSIGNED"})
-HELD_BACK = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP, signal.SIGCHLD)
+HELD_BACK = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP, signal.SIGCHLD, signal.SIGALRM)
 
 
 class Manager(koji.daemon.TaskManager):  # type: ignore[misc]  # koji has no types
@@ -87,6 +87,8 @@ class Manager(koji.daemon.TaskManager):  # type: ignore[misc]  # koji has no typ
 
     def readyForTask(self) -> bool:  # noqa: N802 - koji's name
         self.status = ""
+        if self.restart_pending and not self.pids and not self.stopping:
+            raise koji.tasks.ServerRestart  # also while it takes no tasks
         reason = self._why_not()
         if reason:
             self.status = reason
@@ -147,15 +149,16 @@ class Manager(koji.daemon.TaskManager):  # type: ignore[misc]  # koji has no typ
     # A task's process
 
     def forkTask(self, handler: Any) -> tuple[int, int]:  # noqa: N802 - koji's name
-        """As koji's, but the child never runs with the daemon's signal handlers."""
+        """As koji's, but the child never runs with the daemon's signal handlers, nor is forgotten when it is signalled."""
         child = self.session.subsession()
         session_id: int = child.sinfo["session-id"]
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
         pid = os.fork()
         if pid:
+            self.pids[handler.id], self.subsessions[handler.id] = pid, session_id
+            self.taken[handler.id] = time.time()
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             child._forget()
-            self.taken[handler.id] = time.time()
             return pid, session_id
         try:
             self._be_task_process(handler)
@@ -166,7 +169,9 @@ class Manager(koji.daemon.TaskManager):  # type: ignore[misc]  # koji has no typ
                 handler.finish_up()
         finally:
             try:
-                child.logout()
+                stop = getattr(handler, "stop", None)
+                if stop is None or not stop.requested:  # the daemon logs it out, and waits for this end
+                    child.logout()
             finally:
                 os._exit(0)
 
@@ -196,7 +201,7 @@ class Manager(koji.daemon.TaskManager):  # type: ignore[misc]  # koji has no typ
         if not self._swept(task_id):
             return False
         session_id = self.subsessions.pop(task_id, None)
-        if session_id is not None:
+        if session_id is not None and not (self.stopping and self.session.away_since is not None):
             with suppress(Exception):  # as koji does: there is nothing more to do about it
                 self.session.logoutChild(session_id)
         self._note_end(task_id)
@@ -271,6 +276,12 @@ class Manager(koji.daemon.TaskManager):  # type: ignore[misc]  # koji has no typ
             if self._waitTask(task_id, pid) and self.cleanupTask(task_id, wait=False):
                 del self.pids[task_id]
 
+    def end_jobs(self) -> None:
+        """End the processes beside the loop, without waiting for what they do."""
+        self.outage.close()
+        for job in self._sweeps.values():
+            job.kill()
+
     def stop_tasks(self) -> list[int]:
         """Stop every task process and remove what they had; ids of the tasks stopped. Takes `stop_grace` or so."""
         stopped = list(self.pids)
@@ -279,6 +290,8 @@ class Manager(koji.daemon.TaskManager):  # type: ignore[misc]  # koji has no typ
             for task_id in self.pids.keys() - self._reaped:
                 self._ask_to_stop(task_id)
             self.reap()
+            if self.session.heartbeat is not None:
+                self.session.heartbeat()
             time.sleep(0.05)
         return stopped
 

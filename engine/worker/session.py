@@ -51,6 +51,7 @@ class WorkerSession(koji.ClientSession):  # type: ignore[misc]  # koji has no ty
         self.lock = threading.RLock()
         self.away_since: float | None = None
         self.heartbeat: Callable[[], None] | None = None
+        self.noted_away: Callable[[], None] | None = None
         self._last_error: Exception | None = None
         super().__init__(*args, **kwargs)
 
@@ -106,6 +107,10 @@ class WorkerSession(koji.ClientSession):  # type: ignore[misc]  # koji has no ty
         elif not away and self.away_since is not None:
             logger.warning("the hub answers again after %.0f s", time.time() - self.away_since)
             self.away_since = None
+        else:
+            return
+        if self.noted_away is not None:
+            self.noted_away()
 
     # Kerberos
 

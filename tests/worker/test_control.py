@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from engine.cli.status import drain, status
 from engine.cli.worker import worker as worker_command
 from tests.hub import HubStandIn
 from tests.worker.conftest import StartWorker
+from tests.worker.test_trouble import services_of
 from tests.worker.workshop import WorkerProcess, wait_for
 
 pytestmark = pytest.mark.podman
@@ -203,3 +205,89 @@ def test_two_workers_on_one_host(hub: HubStandIn, make_worker: StartWorker) -> N
     for worker in workers:
         worker.terminate()
         worker.assert_nothing_left()
+
+
+def test_an_outage_shows_while_the_call_is_tried_again(hub: HubStandIn, make_worker: StartWorker) -> None:
+    worker = make_worker(retry_interval=60).start()
+    wait_for(lambda: "ready" in ask(worker).stdout)
+    assert ask(worker).return_value == 0
+    with hub.network_outage():
+        wait_for(lambda: shown(worker)["reason"] == "the hub does not answer", 10)
+        assert shown(worker)["ready"] is False
+        result = ask(worker)
+        assert result.return_value == 4
+        assert "the hub has not answered for " in result.stdout
+        assert "not ready: the hub does not answer" in result.stdout
+        assert "STATUS=the hub does not answer; 0 tasks" in worker.listen()
+
+
+def test_a_daemon_that_stands_still_is_not_ready(worker: WorkerProcess) -> None:
+    wait_for(lambda: ask(worker).return_value == 0)
+    state = json.loads((worker.workdir / "worker" / "state.json").read_text())
+    worker.signal(signal.SIGSTOP)
+    try:
+        time.sleep(0.2)
+        (worker.workdir / "worker" / "state.json").write_text(json.dumps({**state, "turn": time.time() - 61}))
+        assert ask(worker).return_value == 0  # two turns of 1 s and a minute
+        (worker.workdir / "worker" / "state.json").write_text(json.dumps({**state, "turn": time.time() - 65}))
+        assert ask(worker).return_value == 4
+        assert "not ready: it has not asked the hub for tasks for 1 min 5 s" in ask(worker).stdout
+    finally:
+        worker.signal(signal.SIGCONT)
+
+
+def test_sigusr1_while_stored_roots_are_looked_after(hub: HubStandIn, make_worker: StartWorker) -> None:
+    hub.slow_answers(0.3)
+    worker = make_worker().start()
+    services = services_of(worker)  # the first turn takes a while, and starts that; podman hangs then
+    for pid in services:
+        os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: len(worker.processes()) == 2, 20, worker.log.read_text())
+    hub.slow_answers(0)
+    worker.signal(signal.SIGUSR1)
+    wait_for(lambda: sum("READY=1" in text for text in worker.listen()) == 2, 40, worker.log.read_text())
+    assert "another worker" not in worker.log.read_text()
+    task = hub.make_task("toy", ["after"])
+    assert hub.wait_task(task)["state_name"] == "CLOSED"
+    assert worker.terminate() == 0
+    worker.assert_nothing_left()
+
+
+def test_sigusr1_restarts_a_drained_worker(hub: HubStandIn, worker: WorkerProcess) -> None:
+    CliRunner().invoke(drain, ["--config", str(worker.config)])
+    wait_for(lambda: "drained" in str(shown(worker)["reason"]))
+    worker.signal(signal.SIGUSR1)
+    wait_for(lambda: sum("READY=1" in text for text in worker.listen()) == 2, 40, worker.log.read_text())
+    CliRunner().invoke(drain, ["--config", str(worker.config), "--undo"])
+
+
+@pytest.mark.parametrize("once_more", [False, True], ids=["SIGTERM", "SIGTERM twice"])
+def test_sigterm_while_the_hub_hangs(hub: HubStandIn, make_worker: StartWorker, once_more: bool) -> None:
+    worker = make_worker(timeout=60).start()
+    task = hub.make_task("toy", ["long", 600])
+    wait_for((hub.task_dir(task) / "say.log").exists)
+    hub.slow_answers(40)
+    time.sleep(2)  # it is in a call by now
+    began = time.monotonic()
+    worker.signal(signal.SIGTERM)
+    if once_more:
+        time.sleep(0.5)
+        worker.signal(signal.SIGTERM)
+    try:
+        # Patience with the hub, the end of the task's process, one last call of 10 s.
+        assert worker.wait(60) == 0
+    finally:
+        hub.slow_answers(0)
+    assert time.monotonic() - began < 45
+    worker.assert_nothing_left()
+    assert any("EXTEND_TIMEOUT_USEC=" in text for text in worker.listen())
+
+
+def test_sigterm_before_it_is_ready(hub: HubStandIn, make_worker: StartWorker) -> None:
+    worker = make_worker().start(ready=False)
+    wait_for(worker.containers, 20, worker.log.read_text())
+    assert worker.terminate(30) == 0
+    assert worker.containers() == []
+    assert worker.processes() == []
+    assert "Traceback" not in worker.log.read_text()
+    assert not hub.calls("login")
