@@ -21,7 +21,7 @@ from engine.core.structure import structure, unstructure
 from engine.settings import kojid, sources
 from engine.settings.document import LEAVES, WorkerFile
 from engine.settings.sources import Layer
-from engine.worker.options import MAX_CHECK_IN, HubOptions, WorkerOptions
+from engine.worker.options import CAPS, HubOptions, WorkerOptions
 
 DEFAULT_PATH = "/etc/koji-adjutant/worker.toml"
 LABEL_PREFIX = "io.koji.adjutant."
@@ -129,14 +129,11 @@ def _combine(layers: Sequence[Layer], notes: list[Problem]) -> Loaded:
     problems = [_problem(values, *complaint) for complaint in _complaints(file)]
     if problems:
         raise BadInput(problems)
-    if file.hub.sleeptime > MAX_CHECK_IN:
-        notes.append(
-            Problem(
-                values["hub.sleeptime"].origin,
-                "",
-                f"{file.hub.sleeptime} s is longer than a host may be silent; {MAX_CHECK_IN} s is used",
-            )
-        )
+    for name, most in CAPS.items():
+        value = values[f"hub.{name}"]
+        if value.value > most and value.origin != "default":
+            text = f"{value.value} s is longer than a host may be silent; {most} s is used"
+            notes.append(Problem(value.origin, "", text))
     return Loaded(
         settings=_plan_settings(file),
         hub=file.hub,

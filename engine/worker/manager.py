@@ -149,7 +149,7 @@ class Manager(koji.daemon.TaskManager):  # type: ignore[misc]  # koji has no typ
     # A task's process
 
     def forkTask(self, handler: Any) -> tuple[int, int]:  # noqa: N802 - koji's name
-        """As koji's, but the child never runs with the daemon's signal handlers, nor is forgotten when it is signalled."""
+        """As koji's, but the child never runs with the daemon's handlers, and no signal makes the daemon forget it."""
         child = self.session.subsession()
         session_id: int = child.sinfo["session-id"]
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)

@@ -15,6 +15,16 @@ from engine.core.recipe import doc
 MAX_CHECK_IN = 60
 """Seconds between two check-ins at most: the hub drops a host after 180 s and frees its tasks after 900 s."""
 
+MAX_INTERVAL, MAX_TIMEOUT = 15, 300
+"""Seconds between two tries of a call, and for one try: kojid's own would be a silence too long for hub and watchdog."""
+CAPS = {
+    "sleeptime": MAX_CHECK_IN,
+    "retry_interval": MAX_INTERVAL,
+    "offline_retry_interval": MAX_INTERVAL,
+    "timeout": MAX_TIMEOUT,
+}
+"""What is used of an option of `[hub]` at most."""
+
 
 def secret(text: str, default: Any = NOTHING) -> Any:
     """A documented field whose value is masked wherever settings are shown."""
@@ -49,10 +59,10 @@ class HubOptions:
     keytab: str = doc("Kerberos keytab.", "/etc/kojid/kojid.keytab")
     ccache: str = doc("Kerberos credential cache.", "/var/tmp/koji-adjutant.ccache")  # noqa: S108
     max_retries: int = doc("Tries of one call when the hub does not answer.", 120, ge=0)
-    retry_interval: int = doc("Seconds between two tries (the first one follows at once).", 60, ge=0)
+    retry_interval: int = doc("Seconds between two tries (the first one follows at once); more than 15 counts as 15, with more tries.", 60, ge=0)
     offline_retry: bool = doc("True: a hub that says it is offline is asked again for ever.", True)
-    offline_retry_interval: int = doc("Seconds between those.", 120, ge=0)
-    timeout: int = doc("Seconds until a call without answer is given up and tried again.", 300, ge=1)
+    offline_retry_interval: int = doc("Seconds between those; more than 15 counts as 15.", 120, ge=0)
+    timeout: int = doc("Seconds until a call without answer is tried again; more than 300 counts as 300.", 300, ge=1)
     use_fast_upload: bool = doc("True: raw POST uploads.", True)
 
 

@@ -24,7 +24,7 @@ import requests
 
 from engine.core.errors import BadInput, InfrastructureError, Problem
 from engine.worker import kerberos
-from engine.worker.options import HubOptions
+from engine.worker.options import CAPS, MAX_INTERVAL, HubOptions
 
 logger = logging.getLogger(__name__)
 _silent = logging.getLogger(f"{__name__}.silent")
@@ -180,7 +180,7 @@ def connect(hub: HubOptions, *, force_lock: bool, debug_xmlrpc: bool = False) ->
     """
     if not hub.server:
         raise BadInput([Problem("settings", "hub.server", "is missing", "name the hub's address")])
-    options = koji.grab_session_options(attrs.asdict(hub))
+    options = koji.grab_session_options(capped(attrs.asdict(hub)))
     options["debug_xmlrpc"] = debug_xmlrpc
     session = WorkerSession(hub.server, options)
     try:
@@ -201,6 +201,14 @@ def connect(hub: HubOptions, *, force_lock: bool, debug_xmlrpc: bool = False) ->
             why = f"its certificate is not trusted (name its authority's certificate in hub.serverca): {why}"
         raise InfrastructureError(f"hub {hub.server}: cannot log in: {why}") from None
     return session
+
+
+def capped(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of `[hub]` with `CAPS`; of shorter intervals there are more, so that an outage may last as long."""
+    tries, interval = options["max_retries"], options["retry_interval"]
+    least = {name: min(options[name], most) for name, most in CAPS.items()}
+    more = tries if interval <= MAX_INTERVAL else tries * interval // MAX_INTERVAL
+    return {**options, **least, "max_retries": more}
 
 
 def _login(session: WorkerSession, hub: HubOptions) -> None:

@@ -112,6 +112,19 @@ def test_what_a_kojid_conf_says_in_vain_is_named(tmp_path: Path) -> None:
     ]
 
 
+def test_waiting_longer_than_a_host_may_be_silent_is_named(tmp_path: Path) -> None:
+    conf = "[kojid]\nsleeptime = 61\nretry_interval = 60\noffline_retry_interval = 120\ntimeout = 43200\n"
+    notes = [str(note).replace(f"{tmp_path}/", "") for note in load(tmp_path, kojid=conf).notes]
+    words = "s is longer than a host may be silent;"
+    assert notes == [
+        f"kojid.conf: sleeptime: 61 {words} 60 s is used",
+        f"kojid.conf: retry_interval: 60 {words} 15 s is used",
+        f"kojid.conf: offline_retry_interval: 120 {words} 15 s is used",
+        f"kojid.conf: timeout: 43200 {words} 300 s is used",
+    ]
+    assert load(tmp_path).notes == ()
+
+
 def test_precedence_and_origin(tmp_path: Path) -> None:
     toml = "[hub]\nmaxjobs = 5\nsleeptime = 7\nretry_interval = 2"
     loaded = load(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.worker.session import capped
 from tests.hub import HubStandIn
 from tests.worker.conftest import StartWorker
 from tests.worker.workshop import WorkerProcess, wait_for
@@ -228,6 +229,26 @@ def test_the_hub_says_it_is_offline(hub: HubStandIn, worker: WorkerProcess) -> N
     time.sleep(3)
     hub.offline(False)
     assert hub.wait_task(task, 30)["state_name"] == "CLOSED", worker.log.read_text()
+
+
+def test_check_ins_with_the_intervals_of_kojid(hub: HubStandIn, make_worker: StartWorker) -> None:
+    worker = make_worker(retry_interval=60, max_retries=120, offline_retry_interval=120).start()
+    wait_for(lambda: hub.calls("host.updateHost"))
+    hub.offline(True)
+    time.sleep(2.5)
+    hub.offline(False)
+    hub.forget_calls()
+    wait_for(lambda: hub.calls("host.updateHost"), 20)
+    assert "the hub answers again" in worker.log.read_text()
+
+
+def test_intervals_are_capped_and_an_outage_may_last_as_long() -> None:
+    kojid = {"max_retries": 120, "retry_interval": 60, "offline_retry_interval": 120, "timeout": 43200, "sleeptime": 15}
+    assert capped(kojid) == {
+        "max_retries": 480, "retry_interval": 15, "offline_retry_interval": 15, "timeout": 300, "sleeptime": 15,
+    }  # fmt: skip
+    short = {"max_retries": 3, "retry_interval": 1, "offline_retry_interval": 2, "timeout": 4, "sleeptime": 5}
+    assert capped(short) == short
 
 
 def test_sessions_expire_while_a_task_runs(hub: HubStandIn, worker: WorkerProcess) -> None:
