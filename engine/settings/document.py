@@ -24,7 +24,9 @@ class WorkerFile:
     kojid_conf: str | None = doc("A kojid.conf whose options fill `hub` where this file does not.", None)
     adjutant_task_image_default: str = doc("Image of the steps.", "registry/almalinux:10")
     adjutant_image_pull_policy: PullPolicy = doc("When to pull images.", "if-not-present")
-    adjutant_container_mounts: tuple[MountRule, ...] = doc("Host trees that recipes may mount.", DEFAULT_MOUNTS)
+    adjutant_container_mounts: tuple[MountRule, ...] = doc(
+        "Host trees that recipes may mount; unset: the tree at `hub.topdir`.", DEFAULT_MOUNTS
+    )
     adjutant_network_enabled: bool = doc("False: no container has network, whatever a recipe says.", True)
     adjutant_container_labels: Mapping[str, str] = doc("Labels added to every container.", factory=dict)
     adjutant_container_timeouts: ContainerTimeouts = doc("Seconds.", factory=ContainerTimeouts)

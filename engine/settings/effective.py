@@ -25,6 +25,7 @@ from engine.worker.options import CAPS, HubOptions, WorkerOptions
 
 DEFAULT_PATH = "/etc/koji-adjutant/worker.toml"
 LABEL_PREFIX = "io.koji.adjutant."
+MOUNTS = "adjutant_container_mounts"
 MASK = "********"
 # kojid uses these when they exist and nothing else is said (contract 1.1).
 _IF_PRESENT = {"hub.cert": "/etc/kojid/client.crt", "hub.serverca": "/etc/kojid/serverca.crt"}
@@ -122,6 +123,7 @@ def _existing(path: str) -> str | None:
 
 def _combine(layers: Sequence[Layer], notes: list[Problem]) -> Loaded:
     values = {path: _effective(path, layers) for path in LEAVES}
+    values[MOUNTS] = _mounts(values[MOUNTS], values["hub.topdir"].value)
     given = {path: value.value for path, value in values.items() if value.value is not None}
     file = structure(sources.nest(given), WorkerFile, "settings")
     values["worker.id"] = _worker_id(values["worker.id"], file.hub.workdir)
@@ -129,6 +131,7 @@ def _combine(layers: Sequence[Layer], notes: list[Problem]) -> Loaded:
     problems = [_problem(values, *complaint) for complaint in _complaints(file)]
     if problems:
         raise BadInput(problems)
+    notes.extend(_uncovered(values, file))
     for name, most in CAPS.items():
         value = values[f"hub.{name}"]
         if value.value > most and value.origin != "default":
@@ -159,6 +162,24 @@ def _effective(path: str, layers: Sequence[Layer]) -> Effective:
     if path in _IF_PRESENT and _existing(_IF_PRESENT[path]):
         return Effective(path, _IF_PRESENT[path], "default, as the file exists", leaf.secret)
     return Effective(path, unstructure(leaf.default), "default", leaf.secret)
+
+
+def _mounts(given: Effective, topdir: str) -> Effective:
+    """The default is the hub's tree, wherever that is."""
+    if given.origin != "default" or topdir == LEAVES["hub.topdir"].default:
+        return given
+    rules = [{**rule, "source": topdir, "target": topdir} for rule in given.value]
+    return evolve(given, value=rules, origin="default, from hub.topdir")
+
+
+def _uncovered(values: Mapping[str, Effective], file: WorkerFile) -> Iterator[Problem]:
+    """A hub's tree that is used here and that no recipe may mount."""
+    topdir = file.hub.topdir
+    used = values["hub.topdir"].origin != "default" or Path(topdir).is_dir()
+    if used and policy.rule_for(topdir, file.adjutant_container_mounts) is None:
+        cure = f'add {{ source = "{topdir}", target = "{topdir}" }}'
+        text = f"does not allow hub.topdir, {topdir}: tasks that read it there (createrepo) are refused"
+        yield Problem(values[MOUNTS].origin, "", text, cure)
 
 
 def _worker_id(given: Effective, workdir: str) -> Effective:

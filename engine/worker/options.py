@@ -59,7 +59,11 @@ class HubOptions:
     keytab: str = doc("Kerberos keytab.", "/etc/kojid/kojid.keytab")
     ccache: str = doc("Kerberos credential cache.", "/var/tmp/koji-adjutant.ccache")  # noqa: S108
     max_retries: int = doc("Tries of one call when the hub does not answer.", 120, ge=0)
-    retry_interval: int = doc("Seconds between two tries (the first one follows at once); more than 15 counts as 15, with more tries.", 60, ge=0)
+    retry_interval: int = doc(
+        "Seconds between two tries (the first one follows at once); more than 15 counts as 15, with more tries.",
+        60,
+        ge=0,
+    )
     offline_retry: bool = doc("True: a hub that says it is offline is asked again for ever.", True)
     offline_retry_interval: int = doc("Seconds between those; more than 15 counts as 15.", 120, ge=0)
     timeout: int = doc("Seconds until a call without answer is tried again; more than 300 counts as 300.", 300, ge=1)

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from engine.buildroot import SnapshotLimits
 from engine.cli.config import config as config_command
 from engine.core.errors import BadInput
-from engine.core.facts import Settings
+from engine.core.facts import MountRule, Settings
 from engine.settings import Loaded, load_settings
 from engine.settings.document import LEAVES, WorkerFile
 from engine.settings.kojid import NO_EFFECT, READ, VARIABLES
@@ -123,6 +123,21 @@ def test_waiting_longer_than_a_host_may_be_silent_is_named(tmp_path: Path) -> No
         f"kojid.conf: timeout: 43200 {words} 300 s is used",
     ]
     assert load(tmp_path).notes == ()
+
+
+def test_containers_may_see_the_hubs_tree_wherever_it_is(tmp_path: Path) -> None:
+    loaded = load(tmp_path, kojid="[kojid]\ntopdir = /srv/koji\n")
+    assert loaded.settings.adjutant_container_mounts == (MountRule(source="/srv/koji", target="/srv/koji"),)
+    assert loaded.origin("adjutant_container_mounts") == "default, from hub.topdir"
+    assert loaded.notes == ()
+    rule = 'adjutant_container_mounts = [{ source = "/SOURCE", target = "/srv/koji" }]\n[hub]\ntopdir = "/srv/koji"\n'
+    assert load(tmp_path, rule.replace("/SOURCE", "/srv")).notes == ()
+    assert [
+        str(note).replace(f"{tmp_path}/", "") for note in load(tmp_path, rule.replace("/SOURCE", "/mnt/koji")).notes
+    ] == [
+        "worker.toml: adjutant_container_mounts: does not allow hub.topdir, /srv/koji: tasks that read it there "
+        '(createrepo) are refused (add { source = "/srv/koji", target = "/srv/koji" })'
+    ]
 
 
 def test_precedence_and_origin(tmp_path: Path) -> None:
