@@ -21,7 +21,7 @@ DEFAULT_PATH = "/etc/kojid/kojid.conf"
 READ: frozenset[str] = frozenset(leaf.key for leaf in LEAVES.values() if leaf.table == "hub")
 """Options that are `[hub]` keys by the same name."""
 
-VARIABLES: frozenset[str] = frozenset({"yum_proxy", "createrepo_update", "createrepo_skip_stat", "distrepo_skip_stat"})
+VARIABLES: frozenset[str] = frozenset({"yum_proxy", "createrepo_update", "createrepo_skip_stat"})
 """Options that only a recipe can honour: they become `settings.variables.NAME`, text as it stands."""
 
 _MOCK = "there is no mock: the task's container is the build environment"
@@ -42,6 +42,7 @@ NO_EFFECT: Mapping[str, str] = {
     "build_arch_can_fail": "this worker makes no child tasks",
     "support_rpm_source_layout": _SOURCES,
     "use_createrepo_c": "createrepo_c is what the task image has",
+    "distrepo_skip_stat": "no recipe makes dist repos",
     "copy_old_repodata": "this worker makes no child tasks",
     "allowed_scms": _SOURCES,
     "allowed_scms_use_config": _SOURCES,
@@ -106,6 +107,8 @@ def _notes(path: str, parser: configparser.RawConfigParser, options: Mapping[str
         if section != SECTION:
             yield Problem(path, section, "section ignored; kojid itself refuses it")
     known = sorted(READ | VARIABLES | NO_EFFECT.keys())
+    if more := options.get("topurl", "").split()[1:]:
+        yield Problem(path, "topurl", f"only the first address is used, not {', '.join(more)}")
     for key, text in options.items():
         if key in NO_EFFECT:
             if _HARMLESS.get(key) != text.strip().lower():

@@ -85,6 +85,12 @@ def test_every_option_of_kojid_has_exactly_one_fate() -> None:
     assert all(reason for reason in NO_EFFECT.values())
 
 
+@pytest.mark.parametrize("option", sorted(VARIABLES - {"yum_proxy"}))
+def test_what_is_handed_to_recipes_is_read_by_one(option: str) -> None:
+    recipes = "".join(path.read_text() for path in sorted((Path(__file__).parents[2] / "recipes").glob("*.toml")))
+    assert f"settings.variables.{option}" in recipes
+
+
 def test_a_kojid_conf_is_read_as_it_stands(tmp_path: Path) -> None:
     loaded = load(tmp_path, kojid=KOJID)
     assert loaded.hub.server == "http://hub.example/kojihub"
@@ -93,7 +99,9 @@ def test_a_kojid_conf_is_read_as_it_stands(tmp_path: Path) -> None:
     assert loaded.settings.topurl == "http://hub.example/files"
     assert loaded.rlimits == {"RLIMIT_NOFILE": "1024 4096"}
     assert loaded.settings.variables == {"yum_proxy": "http://proxy:3128"}
-    assert loaded.notes == ()
+    assert [str(note).partition(": ")[2] for note in loaded.notes] == [
+        "topurl: only the first address is used, not http://mirror.example/files"
+    ]
     assert loaded.origin("hub.maxjobs") == f"{tmp_path}/kojid.conf: maxjobs"
 
 
@@ -104,6 +112,7 @@ def test_what_a_kojid_conf_says_in_vain_is_named(tmp_path: Path) -> None:
     notes = [str(note).replace(f"{tmp_path}/", "") for note in loaded.notes]
     assert notes == [
         "kojid.conf: other: section ignored; kojid itself refuses it",
+        "kojid.conf: topurl: only the first address is used, not http://mirror.example/files",
         "kojid.conf: plugins: has no effect: builder plugins are not loaded; write a recipe for the task type",
         "kojid.conf: slepetime: unknown option, ignored (did you mean 'sleeptime'?)",
         "kojid.conf: keepalive: unknown option, ignored",
