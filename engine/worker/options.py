@@ -16,7 +16,7 @@ MAX_CHECK_IN = 60
 """Seconds between two check-ins at most: the hub drops a host after 180 s and frees its tasks after 900 s."""
 
 MAX_INTERVAL, MAX_TIMEOUT = 15, 300
-"""Seconds between two tries of a call, and for one try: kojid's own would be a silence too long for hub and watchdog."""
+"""Seconds between two tries of a call, and for one try: kojid's own are a silence too long for hub and watchdog."""
 CAPS = {
     "sleeptime": MAX_CHECK_IN,
     "retry_interval": MAX_INTERVAL,

@@ -180,6 +180,8 @@ def connect(hub: HubOptions, *, force_lock: bool, debug_xmlrpc: bool = False) ->
     """
     if not hub.server:
         raise BadInput([Problem("settings", "hub.server", "is missing", "name the hub's address")])
+    if problems := [*_unreadable("hub.cert", hub.cert), *_unreadable("hub.serverca", hub.serverca)]:
+        raise BadInput(problems)
     options = koji.grab_session_options(capped(attrs.asdict(hub)))
     options["debug_xmlrpc"] = debug_xmlrpc
     session = WorkerSession(hub.server, options)
@@ -211,8 +213,19 @@ def capped(options: Mapping[str, Any]) -> dict[str, Any]:
     return {**options, **least, "max_retries": more}
 
 
+def _unreadable(key: str, path: str | None) -> Iterator[Problem]:
+    """What the library would report as an OSError from somewhere, or log in otherwise for."""
+    if not path or (os.path.isfile(path) and os.access(path, os.R_OK)):
+        return
+    found = "cannot be read by this user" if os.path.isfile(path) else "is no file"
+    cure = (
+        "or take the key out, to log in otherwise" if key == "hub.cert" else "or take the key out, for the system's own"
+    )
+    yield Problem("settings", key, f"{path} {found}", f"put the certificate there, {cure}")
+
+
 def _login(session: WorkerSession, hub: HubOptions) -> None:
-    if hub.cert and os.access(hub.cert, os.R_OK):
+    if hub.cert:
         session.ssl_login(hub.cert, None, hub.serverca)
     elif hub.user:
         session.login()

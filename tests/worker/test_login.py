@@ -80,3 +80,16 @@ def test_a_certificate_of_nobody(hub: HubStandIn, make_worker: StartWorker, auth
     text = refused(with_certificate(make_worker, authority.user("stranger"), authority.bundle), hub)
     assert "cannot log in" in text
     assert "no user for the certificate or principal: stranger" in text
+
+
+@pytest.mark.parametrize("key", ["cert", "serverca"])
+def test_a_certificate_that_is_not_there(
+    hub: HubStandIn, make_worker: StartWorker, authority: Authority, tmp_path: Path, key: str
+) -> None:
+    worker = with_certificate(make_worker, authority.user("builder1"), authority.bundle)
+    worker.settings["hub"][key] = str(tmp_path / "none.pem")
+    worker.start(ready=False)
+    assert worker.wait(30) == 3
+    last = worker.log.read_text().splitlines()[-1]
+    assert last.startswith(f"settings: hub.{key}: {tmp_path}/none.pem is no file (put the certificate there, or take ")
+    assert not hub.call_log
