@@ -41,8 +41,8 @@ class HubFiles:
         return stream
 
     def check_tree(self, planned: PlannedInput) -> None:
-        """InfrastructureError unless the directory is there: another host, or this one later, may see it."""
+        """The directory is there, or TaskFailed as of kojid (contract 4.6); InfrastructureError without a tree."""
         if not os.path.isdir(planned.source):
-            mounted = os.path.isdir(os.path.join(self.topdir, "repos"))
-            why = "it is not there" if mounted else f"the hub's file tree is not mounted at {self.topdir}"
-            raise InfrastructureError(f"{planned.source}: {why}")
+            if os.path.isdir(os.path.join(self.topdir, "repos")):
+                raise TaskFailed("GenericError", f"Repo directory missing: {planned.source}")
+            raise InfrastructureError(f"{planned.source}: the hub's file tree is not mounted at {self.topdir}")

@@ -97,6 +97,10 @@ class InfrastructureError(EngineError):
     exit_code = EXIT_INFRASTRUCTURE
 
 
+class HostUnfit(InfrastructureError):
+    """This host lacks what such a task needs, by the recipe's `checks`; nothing is broken, other tasks run here."""
+
+
 class ContainerError(InfrastructureError):
     """podman could not do what was asked (ADR "Container Image Lifecycle").
 

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from engine.core import policy, templates
-from engine.core.errors import BadInput, EngineError, InfrastructureError, Problem, TaskFailed
+from engine.core.errors import BadInput, EngineError, HostUnfit, Problem, TaskFailed
 from engine.core.facts import BuildrootFacts, Facts, ProbeAnswer, TaskRequest
 from engine.core.images import ImageChoice, choose_image
 from engine.core.plan import Plan, PlannedFile, PlannedInput, Workspace
@@ -137,6 +137,8 @@ def begin(
     rendering = Rendering(recipe, facts, where, scope)
     inputs, paths = _inputs(rendering, workspace)
     rendering.variables = templates.variables({**rendering.variables, "inputs": paths})
+    if rendering.problems and (failed := _checks(Rendering(recipe, facts, where, rendering.variables))) is not None:
+        raise failed  # it says what the inputs without a value come from
     return rendering, workspace, inputs
 
 
@@ -243,12 +245,13 @@ def _file_name(rendering: Rendering, place: str, item: Input, source: str) -> st
 
 
 def _checks(rendering: Rendering) -> EngineError | None:
-    """The error of the first check that does not hold."""
+    """The error of the first check that does not hold; one that cannot be told is a problem."""
     for index, check in enumerate(rendering.recipe.checks):
         place = f"checks[{index}]"
-        if not rendering.holds(f"{place}.that", check.that):
+        known = len(rendering.problems)
+        if not rendering.holds(f"{place}.that", check.that) and len(rendering.problems) == known:
             message = rendering.text(f"{place}.message", check.message)
-            return InfrastructureError(message) if check.fails == "infrastructure" else TaskFailed(check.fails, message)
+            return HostUnfit(message) if check.fails == "infrastructure" else TaskFailed(check.fails, message)
     return None
 
 

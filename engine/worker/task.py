@@ -26,7 +26,7 @@ from engine.buildroot import PodmanSnapshotImages, Prepared, prepare
 from engine.buildroot.rooted import RootedManager
 from engine.core import render as core
 from engine.core.closing import RecipeClosing
-from engine.core.errors import BadInput, EngineError, InfrastructureError, Interrupted, TaskFailed
+from engine.core.errors import BadInput, EngineError, HostUnfit, InfrastructureError, Interrupted, TaskFailed
 from engine.core.facts import Facts, Settings, TaskRequest
 from engine.core.outcome import TaskOutcome
 from engine.core.recipe import Recipe
@@ -100,7 +100,7 @@ class RecipeTask(koji.tasks.BaseTaskHandler):  # type: ignore[misc]  # koji has 
         except BadInput as error:
             self._bad_input(error)
         except InfrastructureError as error:
-            self._end("refused", str(error))
+            self._end("unfit" if isinstance(error, HostUnfit) else "refused", str(error))
             raise koji.tasks.RefuseTask(str(error)) from None
         except (Interrupted, NotOurs, SystemExit) as error:
             self._end("stopped", str(error))
