@@ -343,6 +343,7 @@ def test_createrepo(hub: HubStandIn, builder: WorkerProcess) -> None:
     directory, names = hub.result(task)
     assert directory == f"tasks/{task}/{task}"
     assert "repomd.xml" in names
+    assert [name for name in names if "primary.sqlite" in name]
     assert {path.name for path in hub.task_dir(task).iterdir()} >= {*names, "createrepo.log"}
     primary = next(name for name in names if "primary.xml" in name)
     assert b"<package " in gzip.decompress((hub.task_dir(task) / primary).read_bytes())
