@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from engine.core.facts import Facts, RenderRequest, TaskRequest
+    from engine.core.facts import Facts, RenderRequest, Settings, TaskRequest
     from engine.core.plan import Plan
     from engine.core.recipe import Recipe
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @click.option("--task", "task_id", type=int, help="Fetch this task from the hub, read-only.")
 @click.option("--hub", help="With --task: the hub's URL or a koji profile.")
 @click.option("--config", help="worker.toml or kojid.conf whose settings apply.")
-@click.option("--recipes", multiple=True, help="Directory of recipes; repeatable.")
+@click.option(
+    "--recipes", multiple=True, help="Directory of recipes; repeatable. Instead of worker.recipes of --config."
+)
 @click.option("--format", "form", type=click.Choice(["text", "json", "toml"]), default="text", show_default=True)
 @click.option("--vars", "show_vars", is_flag=True, help="List what the recipe's templates may use, with types.")
 def render(
@@ -38,8 +40,14 @@ def render(
     """Print the podman invocations of METHOD's task, ready to paste; nothing is run."""
     from engine.adapters.recipes import RecipeDirectory, search_paths
 
-    directory = RecipeDirectory(search_paths(recipes))
-    request, facts, method = _task(directory, method, params, request_file, task_id, hub)
+    loaded = None
+    if config is not None:
+        from engine.settings import load_settings
+
+        loaded = load_settings(config)
+    directory = RecipeDirectory(search_paths(recipes or (loaded.worker.recipes if loaded else ())))
+    settings = loaded.settings if loaded else None
+    request, facts, method = _task(directory, method, params, request_file, task_id, hub, settings)
     recipe = directory.get(method)
     if show_vars:
         _print_variables(recipe)
@@ -52,10 +60,8 @@ def render(
         from engine.core.params_text import params_from_text
 
         request = attrs.evolve(request, params={**request.params, **params_from_text(recipe, params)})
-    if config is not None:
-        from engine.settings import load_settings
-
-        facts = attrs.evolve(facts, settings=load_settings(config).settings)
+    if settings is not None and task_id is None:
+        facts = attrs.evolve(facts, settings=settings)
     where = str(directory.path(method))
     if not request_file and recipe.probes:
         from engine.adapters import probes
@@ -71,6 +77,7 @@ def _task(
     request_file: str | None,
     task_id: int | None,
     hub: str | None,
+    settings: Settings | None,
 ) -> tuple[TaskRequest, Facts, str]:
     from engine.core.facts import Facts, TaskRequest
 
@@ -79,7 +86,7 @@ def _task(
             raise click.UsageError("--task needs --hub URL_OR_PROFILE")
         from engine.adapters.hub import fetch_request
 
-        request, facts = fetch_request(hub, task_id, directory)
+        request, facts = fetch_request(hub, task_id, directory, settings)
         return request, facts, request.method
     if request_file is not None:
         loaded = read_request(Path(request_file))
