@@ -146,6 +146,19 @@ def asked_tag(session: Session, recipe: Recipe, request: TaskRequest, settings: 
     return _tag(session, asked.value("build_tag", recipe.facts.build_tag), None)
 
 
+def fits_host(session: Session, recipe: Recipe, request: TaskRequest, settings: Settings, arches: str) -> bool:
+    """May a host of these `arches` build for the task's tag (contract 4.0 "tag arches")? Others' tasks: yes."""
+    if recipe.buildroot is None or recipe.facts.build_tag is None:
+        return True
+    try:
+        tag = asked_tag(session, recipe, request, settings)
+    except (koji.ParameterError, BadInput):
+        tag = None
+    if tag is None or not tag.arches:
+        return True  # it will fail with the right words
+    return bool({koji.canonArch(arch) for arch in tag.arches.split()} & set(arches.split()))
+
+
 def fetch_request(
     hub: str, task_id: int, recipes: RecipeDirectory | None = None, settings: Settings | None = None
 ) -> tuple[TaskRequest, Facts]:
@@ -229,7 +242,11 @@ class _Asked:
 def _repo(session: Session, repo_id: Any, settings: Settings) -> RepoFacts | None:
     if repo_id is None or repo_id == "":
         return None
-    row = session.repoInfo(int(repo_id), strict=True)
+    try:
+        number = int(repo_id)
+    except (TypeError, ValueError):
+        raise koji.ParameterError(f"Invalid repo id: {repo_id!r}") from None
+    row = session.repoInfo(number, strict=True)
     below = posixpath.join("repos-dist" if row.get("dist") else "repos", row["tag_name"], str(row["id"]))
     tree = posixpath.join(settings.topdir, below.split("/")[0])
     return RepoFacts(

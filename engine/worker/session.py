@@ -180,7 +180,7 @@ def connect(hub: HubOptions, *, force_lock: bool, debug_xmlrpc: bool = False) ->
     """
     if not hub.server:
         raise BadInput([Problem("settings", "hub.server", "is missing", "name the hub's address")])
-    if problems := [*_unreadable("hub.cert", hub.cert), *_unreadable("hub.serverca", hub.serverca)]:
+    if problems := [*unreadable("hub.cert", hub.cert), *unreadable("hub.serverca", hub.serverca)]:
         raise BadInput(problems)
     options = koji.grab_session_options(capped(attrs.asdict(hub)))
     options["debug_xmlrpc"] = debug_xmlrpc
@@ -213,7 +213,7 @@ def capped(options: Mapping[str, Any]) -> dict[str, Any]:
     return {**options, **least, "max_retries": more}
 
 
-def _unreadable(key: str, path: str | None) -> Iterator[Problem]:
+def unreadable(key: str, path: str | None) -> Iterator[Problem]:
     """What the library would report as an OSError from somewhere, or log in otherwise for."""
     if not path or (os.path.isfile(path) and os.access(path, os.R_OK)):
         return

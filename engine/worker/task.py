@@ -78,17 +78,12 @@ class RecipeTask(koji.tasks.BaseTaskHandler):  # type: ignore[misc]  # koji has 
 
     def checkHost(self, hostdata: Mapping[str, Any]) -> bool:  # noqa: N802 - koji's name
         """May this host's architectures build for the tag (contract 4.0 "tag arches")? Others' tasks: yes."""
-        if self.recipe.buildroot is None or self.recipe.facts.build_tag is None:
-            return True
         try:
             request = self._request({"id": self.id})
-            tag = hub_facts.asked_tag(self.session, self.recipe, request, self.context.settings)
-        except (koji.ParameterError, BadInput):
-            tag = None
-        if tag is None or not tag.arches:
+        except koji.ParameterError:
             return True  # it will fail with the right words
-        wanted = {koji.canonArch(arch) for arch in tag.arches.split()}
-        return bool(wanted & set((hostdata.get("arches") or "").split()))
+        arches = hostdata.get("arches") or ""
+        return hub_facts.fits_host(self.session, self.recipe, request, self.context.settings, arches)
 
     def run(self) -> Any:
         """The task's result; koji errors, RefuseTask or SystemExit otherwise."""

@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+import tomli_w
 from click.testing import CliRunner, Result
 
+from engine.cli.render import render
 from engine.cli.status import drain, status
 from engine.cli.worker import worker as worker_command
 from tests.hub import HubStandIn
@@ -160,15 +162,44 @@ def test_dry_run_takes_nothing(hub: HubStandIn, make_worker: StartWorker, tmp_pa
     running = worker.start()
     running.terminate()
     toy, unknown = hub.make_task("toy", ["x"]), hub.make_task("unheardOf", [])
+    wrong, own = hub.make_task("toy", ["1", 2, 3, 4]), hub.make_task("sleep", [1])
     hub.forget_calls()
     result = CliRunner().invoke(worker_command, ["--config", str(worker.config), "--dry-run"])
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
     assert lines[0] == "host builder1: enabled, arches x86_64, capacity 4.0"
     assert lines[1].startswith(f"task {toy} toy (noarch, FREE): would be taken: 1 steps (say), plan sha256:")
-    assert lines[2] == f"task {unknown} unheardOf (noarch, FREE): refused: no recipe for this method"
+    assert lines[2:] == [
+        f"task {unknown} unheardOf (noarch, FREE): refused: no recipe for this method",
+        f"task {wrong} toy (noarch, FREE): ParameterError: toy takes 3 arguments, got 4",
+        f"task {own} sleep (noarch, FREE): would be taken: koji's own task type",
+    ]
     assert {call.who for call in hub.call_log} == {None}
     assert hub.task(toy)["state_name"] == "FREE"
+
+
+def test_dry_run_and_render_show_the_same_plan(hub: HubStandIn, make_worker: StartWorker) -> None:
+    worker = make_worker()
+    worker.settings["limits"] = {"pids": 77}
+    worker.config.write_text(tomli_w.dumps(worker.settings))
+    task = hub.make_task("toy", ["x"])
+    shown = CliRunner().invoke(worker_command, ["--config", str(worker.config), "--dry-run"]).output
+    options = ["--task", str(task), "--hub", hub.url, "--config", str(worker.config)]
+    rendered = CliRunner().invoke(render, options, standalone_mode=False)  # recipes are those of the settings
+    assert rendered.exception is None
+    digest = rendered.stdout.splitlines()[1].removeprefix("# plan ")
+    assert digest.startswith("sha256:")
+    assert f"task {task} toy (noarch, FREE): would be taken: 1 steps (say), plan {digest}" in shown
+    assert "--pids-limit=77" in rendered.stdout
+
+
+def test_dry_run_asks_for_the_host_check(hub: HubStandIn, make_worker: StartWorker) -> None:
+    worker = make_worker(recipes=Path(__file__).parents[2] / "recipes")
+    worker.config.write_text(tomli_w.dumps(worker.settings))
+    hub.add_tag("other", "s390x")
+    task = hub.make_task("buildArch", ["x.src.rpm", "other", "noarch", True, {"repo_id": 1}])
+    shown = CliRunner().invoke(worker_command, ["--config", str(worker.config), "--dry-run"]).output
+    assert f"task {task} buildArch (noarch, FREE): refused: failed host check" in shown
 
 
 def test_a_hundred_short_tasks_at_capacity_four(hub: HubStandIn, worker: WorkerProcess) -> None:

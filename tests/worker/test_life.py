@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import koji
 import pytest
 
 from tests.hub import HubStandIn
+from tests.worker.conftest import StartWorker
 from tests.worker.workshop import WorkerProcess, fault_of, wait_for
 
 pytestmark = pytest.mark.podman
@@ -82,3 +84,14 @@ def test_the_hub_sees_the_calls_of_a_kojid(hub: HubStandIn, worker: WorkerProces
     assert child[0] == "getTaskInfo"
     assert set(child[1:]) >= {"rawUpload", "checkUpload", "host.closeTask"}
     wait_for(lambda: hub.calls("logoutChild"))
+
+
+def test_a_repo_that_is_no_number_fails_as_parameter_error(
+    hub: HubStandIn, make_worker: StartWorker, toy_recipes: Path
+) -> None:
+    recipe = toy_recipes / "toy.toml"
+    recipe.write_text(recipe.read_text().replace("weight = 0.5", 'weight = 0.5\n[facts]\nrepo = "{{ params.text }}"'))
+    make_worker().start()
+    task = hub.make_task("toy", ["abc"])
+    assert hub.wait_task(task)["state_name"] == "FAILED"
+    assert fault_of(hub, task) == (koji.ParameterError.faultCode, "Invalid repo id: 'abc'")
