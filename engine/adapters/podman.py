@@ -125,7 +125,7 @@ class PodmanManager:
         self, handle: ContainerHandle, *, timeout: float | None = None, cancelled: Cancelled | None = None
     ) -> Outcome:
         """See `ContainerManager`."""
-        return self._watch(handle).run(timeout=timeout, cancelled=cancelled)
+        return self._told(handle, self._watch(handle).run(timeout=timeout, cancelled=cancelled))
 
     def remove(self, handle: ContainerHandle, *, force: bool = True) -> bool:
         """See `ContainerManager`. With `force` False a running container is refused."""
@@ -148,14 +148,17 @@ class PodmanManager:
     def _stop(self, handle: ContainerHandle) -> bool:
         """SIGTERM, `stop_grace`, SIGKILL. True when SIGKILL was needed."""
         try:
-            outcome = self._watch(handle).run(cancelled=lambda: True)
+            return self._told(handle, self._watch(handle).run(cancelled=lambda: True)).forced
         except Unseen as error:
             logger.warning("%s", error)
             return True
+
+    def _told(self, handle: ContainerHandle, outcome: Outcome) -> Outcome:
+        """The outcome; one that needed SIGKILL is warned of (ADR "Shutdown Signal Flow")."""
         if outcome.forced:
             grace = self.config.timeouts.stop_grace
             logger.warning("container %s ignored SIGTERM for %d s and was killed", handle.name, grace)
-        return outcome.forced
+        return outcome
 
     # One container, whole
 
@@ -175,9 +178,9 @@ class PodmanManager:
             try:
                 handle = self.create(logged)
                 self.start(handle)
-                outcome = self._watch(handle).run(
-                    timeout=timeout, cancelled=cancelled, output=output, log=log, log_limit=log_limit
-                )
+                watch = self._watch(handle)
+                outcome = watch.run(timeout=timeout, cancelled=cancelled, output=output, log=log, log_limit=log_limit)
+                self._told(handle, outcome)
                 if log is not None:
                     found = self.denials(began, time.time(), spec.selinux_level, spec.selinux_type)
                     if found:

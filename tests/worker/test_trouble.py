@@ -62,8 +62,10 @@ def test_cancel_of_a_step_that_ignores_sigterm(hub: HubStandIn, make_worker: Sta
     worker = make_worker().start()
     task = hub.make_task("toy", ["stubborn", 600])
     running(worker, hub, task)
+    (container,) = worker.containers()
     hub.cancel(task)
     wait_for(lambda: not worker.containers(), 10)
+    wait_for(lambda: f"container {container} ignored SIGTERM for 2 s and was killed" in worker.log.read_text())
     assert worker.terminate() == 0
     worker.assert_nothing_left()
 
