@@ -103,6 +103,9 @@ class RecipeTask(koji.tasks.BaseTaskHandler):  # type: ignore[misc]  # koji has 
         except koji.GenericError as error:
             self._end("failed", str(error))
             raise
+        except Exception as error:  # a bug, of which koji tells the hub with its traceback
+            self._end("failed", f"{type(error).__name__}: {error}")
+            raise
         self._end("done", "")
         return result
 
