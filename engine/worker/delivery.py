@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import koji
@@ -149,6 +150,10 @@ class HubDelivery:
                 buildroot.set_packages(origins.mark(before))
         except Exception as error:  # noqa: BLE001 - raised again by the task once the runner has cleaned up
             self.error = error
+            with suppress(
+                Exception
+            ):  # what was said so far belongs to the failure; the workspace goes before it is told
+                self.logs.finish()
 
     def note(self, text: str) -> None:
         if text.startswith("not cleaned up:"):

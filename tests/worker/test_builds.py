@@ -328,6 +328,21 @@ def test_a_repo_that_cannot_be_built_from(hub: HubStandIn, builder: WorkerProces
     assert hub.calls("host.newBuildRoot") == []
 
 
+def test_a_package_of_another_hash_than_the_repos(hub: HubStandIn, builder: WorkerProcess, world: int) -> None:
+    rpmlist = hub.repo_dir(world) / "x86_64" / "rpmlist.jsonl"
+    rows = [json.loads(line) | {"payloadhash": "00" * 16} for line in rpmlist.read_text().splitlines()]
+    rpmlist.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = offer_build(hub, world, "hz")
+    assert hub.wait_task(task, 120)["state_name"] == "FAILED"
+    code, text = fault_of(hub, task)
+    assert (code, text.startswith("hash mismatch for rpm ")) == (koji.BuildrootError.faultCode, True)
+    # What was said until then is there, to its end.
+    assert "podman run" in (hub.task_dir(task) / "adjutant_plan.log").read_text()
+    assert "buildroot: " in (hub.task_dir(task) / "root.log").read_text()
+    wait_for(lambda: not builder.workspaces())
+    assert builder.containers() == []
+
+
 def test_a_source_package_that_is_not_there(hub: HubStandIn, builder: WorkerProcess, world: int) -> None:
     task = hub.make_task(
         "buildArch", ["cli-build/x/x-1-1.src.rpm", TAG, "x86_64", True, {"repo_id": world}], arch="x86_64"
