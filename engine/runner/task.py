@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TypeVar
 
 import attrs
 
@@ -18,12 +16,12 @@ from engine.core.plan import Plan, PlannedInput
 from engine.core.results import select
 from engine.core.snapshots import BuildrootReport
 from engine.core.spec import LABEL_TASK_ID, LABEL_WORKER_ID, ContainerHandle
+from engine.runner.interruptible import interruptible
 from engine.runner.ports import Closing, Delivery, InputSource, Progress, Silent, WorkspaceFiles
 from engine.runner.scrub import scrub
 from engine.runner.steps import StepRunner
 
 CHUNK = 1024 * 1024
-T = TypeVar("T")
 
 
 def never() -> bool:
@@ -146,7 +144,11 @@ class _Task:
             self.workspace.write(file.path, [file.content.encode()], int(file.mode, 8))
         for planned in self.plan.inputs:
             if planned.path:
-                with self._phase(f"fetching {planned.source}"), self.source.open(planned) as stream:
+                opened, words = partial(self.source.open, planned), f"stopped while fetching {planned.source}"
+                with (
+                    self._phase(f"fetching {planned.source}"),
+                    interruptible(opened, self.cancelled, words) as stream,
+                ):
                     size, sha256 = self.workspace.write(planned.path, self._chunks(stream.read, planned))
                 self.inputs.append(InputUsed(name=planned.name, source=planned.source, bytes=size, sha256=sha256))
             else:
@@ -155,8 +157,9 @@ class _Task:
         images = [anchor.image] if anchor else []
         images += [step.container.image for step in self.plan.steps if step.container.root is None]
         for name in dict.fromkeys(images):
+            wanted = partial(self.manager.ensure_image_available, name)
             with self._phase(f"looking for image {name}"):
-                info = self._interruptible(partial(self.manager.ensure_image_available, name))
+                info = interruptible(wanted, self.cancelled, "stopped while getting an image")
             self.images.append(ImageUsed(name=name, id=info.id, digest=info.digest))
             self.progress.image(self.images[-1])
         if anchor is not None:
@@ -182,27 +185,6 @@ class _Task:
             if not data:
                 return
             yield data
-
-    def _interruptible(self, call: Callable[[], T]) -> T:
-        """The result of `call`, made in a thread: a pull of minutes must not outlive a wish to stop."""
-        results: list[T] = []
-        errors: list[BaseException] = []
-
-        def work() -> None:
-            try:
-                results.append(call())
-            except BaseException as error:  # noqa: BLE001 - raised again by the caller's thread
-                errors.append(error)
-
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
-        while thread.is_alive():
-            thread.join(0.1)
-            if self.cancelled():
-                raise Interrupted("stopped while getting an image")
-        if errors:
-            raise errors[0]
-        return results[0]
 
     def _collect(self) -> Failure | None:
         with self._phase("collecting results"):

@@ -11,6 +11,7 @@ from engine.adapters.workspace import TaskDirectory
 from engine.core.errors import InfrastructureError, Interrupted
 from engine.core.manager import Cancelled
 from engine.core.plan import PlannedInput
+from engine.runner.interruptible import interruptible
 
 CHUNK = 1024**2
 FOLDER = "fetched"
@@ -27,7 +28,8 @@ class FetchedFirst:
     def fetch(self, planned: PlannedInput, cancelled: Cancelled) -> str:
         """Fetch it now, once; its host path until `open` takes it. Errors as of `open`, Interrupted when cancelled."""
         name = f"{FOLDER}/{planned.name}"
-        with self.files.open(planned) as stream:
+        words = f"stopped while fetching {planned.source}"
+        with interruptible(lambda: self.files.open(planned), cancelled, words) as stream:
             self.workspace.write(name, _chunks(stream, planned, cancelled), 0o600)
         path = os.path.join(self.workspace.path, name)
         self._paths[planned.name] = path
