@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.hub import HubStandIn
 from tests.hub.command_line import CommandLine
+from tests.podmanhost import task_image
+from tests.worker.test_builds import TAG, builder, world
 from tests.worker.workshop import WorkerProcess, wait_for
+from tools import standin
 
+__all__ = ["builder", "task_image", "world"]
 pytestmark = pytest.mark.podman
 
 
@@ -40,3 +46,38 @@ def test_make_watch_look_cancel_download(hub: HubStandIn, worker: WorkerProcess,
     assert koji("cancel", str(long)).returncode == 0
     wait_for(lambda: not worker.containers(), 8)
     assert "State: canceled" in koji("taskinfo", str(long)).stdout
+
+
+def test_a_queue_of_both_kinds(hub: HubStandIn, builder: WorkerProcess, world: int, tmp_path: Path) -> None:
+    koji = CommandLine(hub, tmp_path / "home")
+    hub.add_tag("dist-small", "x86_64", groups={"build": ["bash"]})
+    hub.add_builds(sorted(standin.world_repo().rglob("*.noarch.rpm"))[:3], "dist-small")
+    tasks = []
+    for sample in ("hello-noarch", "fails-in-build"):
+        package = standin.srpm(sample)
+        upload = hub.topdir / "work" / "cli-build" / sample
+        upload.mkdir(parents=True)
+        shutil.copy(package, upload)
+        arguments = [f"cli-build/{sample}/{package.name}", TAG, "x86_64", True, {"repo_id": world}]
+        made = koji("call", "--json-input", "makeTask", '"buildArch"', json.dumps(arguments), 'arch="x86_64"')
+        assert made.returncode == 0, made.stderr
+        tasks.append(int(made.stdout))
+        repo = hub.add_repo("dist-small", state="INIT")
+        made = koji("make-task", "createrepo", str(repo), "x86_64", "None")
+        assert made.returncode == 0, made.stderr
+        tasks.append(int(made.stdout.split()[-1]))
+    watched = koji("watch-task", *map(str, tasks), timeout=300)
+    assert watched.returncode == 1, watched.stdout + watched.stderr  # one of them fails
+    states = {task: "failed" if task == tasks[2] else "closed" for task in tasks}
+    for task, state in states.items():
+        assert f"State: {state}" in koji("taskinfo", str(task)).stdout, builder.log.read_text()[-3000:]
+    failed = [
+        line for line in watched.stdout.splitlines() if line.startswith(f"{tasks[2]} buildArch") and "FAILED" in line
+    ]
+    assert any(
+        "BuildError: error building package (arch x86_64), mock exited with status 1; see " in line for line in failed
+    )
+    assert koji("download-logs", "--dir", str(tmp_path / "logs"), str(tasks[0])).returncode == 0
+    assert {"build.log", "root.log"} <= {path.name for path in (tmp_path / "logs").rglob("*.log")}
+    assert builder.terminate() == 0
+    builder.assert_nothing_left()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from engine.worker.session import capped
+from engine.worker.state import StateDirectory
 from tests.hub import HubStandIn
+from tests.podmanhost import podman
 from tests.worker.conftest import StartWorker
 from tests.worker.workshop import WorkerProcess, wait_for
 
@@ -34,6 +38,14 @@ def ends_of(hub: HubStandIn, task: int) -> list[str]:
         for call in hub.call_log
         if call.method in ends and call.fault_code is None and task in (call.args[0], *_listed(call.args[0]))
     ]
+
+
+def removed_at(container: str) -> float:
+    """When podman removed it; seconds since the epoch. podman 4 says it as RFC 3339, podman 5 in nanoseconds."""
+    text = podman("events", "--stream=false", "--since", "5m", "--format", "json", "--filter", f"container={container}")
+    events = [{key.lower(): value for key, value in json.loads(line).items()} for line in text.splitlines()]
+    event = next(event for event in reversed(events) if event["status"] == "remove")
+    return event["timenano"] / 1e9 if "timenano" in event else datetime.fromisoformat(event["time"]).timestamp()
 
 
 def _listed(value: object) -> list[int]:
@@ -166,12 +178,14 @@ def test_containers_of_a_killed_worker_are_gone_before_its_tasks_are_freed(
     task = hub.make_task("toy", ["long", 600])
     running(worker, hub, task)
     orphan = services_of(worker)[0]
+    (container,) = worker.containers()
     worker.kill()
     assert len(worker.containers()) == 1
     assert len(worker.workspaces()) == 1
     hub.add_host("builder2", arches="x86_64")  # so that the freed task need not come back here
     worker.start("--force-lock")
     freed = wait_for(lambda: hub.calls("host.freeTasks"))[0]
+    assert removed_at(container) < freed.time  # both by this host's clock
     wait_for(lambda: not Path(f"/proc/{orphan}/cmdline").exists() or not os.path.exists(f"/proc/{orphan}/exe"), 10)
     removed = [line for line in worker.log.read_text().splitlines() if "left by a dead process" in line]
     assert freed.args == ([task],)
@@ -186,6 +200,9 @@ def test_a_task_process_that_is_killed_counts_as_this_hosts_fault(hub: HubStandI
     freed = wait_for(lambda: hub.calls("host.freeTasks"))[0]
     assert freed.args == ([task],)
     assert "ended without clearing up" in worker.log.read_text()
+    (failure,) = wait_for(lambda: StateDirectory(str(worker.workdir)).read().get("failures"))
+    assert (failure["task"], failure["method"]) == (task, "toy")
+    assert failure["text"] == "the task's process ended without a word"
 
 
 @pytest.mark.parametrize("phase", ["idle", "step running", "during upload", "before close"])
