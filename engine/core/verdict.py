@@ -69,7 +69,9 @@ def step_failure(
         )
     plain = not (log_cut or outcome.timed_out or outcome.oom or outcome.signal)
     words = message or f"{place}{cause}; see {step.log} for more information"
-    if not plain and cause not in words:
+    only_signal = outcome.signal and not (log_cut or outcome.timed_out or outcome.oom)
+    told = only_signal and f"killed by signal {outcome.signal};" in words
+    if not plain and not told and cause not in words:
         words += f" ({cause})"
     return Failure(fault=_fault(step, outcome, log_cut), message=words, step=step.name, log=step.log)
 

@@ -17,6 +17,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from xml.etree import ElementTree
 from xmlrpc.client import Fault
 
 import koji
@@ -119,6 +120,14 @@ class QuietFiles(SimpleHTTPRequestHandler):
 
     def log_message(self, *_arguments: object) -> None:
         """Nothing."""
+
+
+def kojids_words() -> str:
+    """What a kojid told a real hub of a build that failed (transcript 51)."""
+    (transcript,) = (Path(__file__).parents[1] / "data" / "transcripts").glob("51-*.jsonl")
+    calls = map(json.loads, transcript.read_text().splitlines())
+    (fault, *_same) = [call["params"][1] for call in calls if call.get("method") == "host.failTask"]
+    return ElementTree.fromstring(fault).findtext(".//string") or ""
 
 
 def offer_build(hub: HubStandIn, repo: int, sample: str, *, keep_srpm: bool = True) -> int:
@@ -250,8 +259,10 @@ def test_a_package_that_does_not_build(
     assert hub.wait_task(task, 200)["state_name"] == "FAILED"
     code, text = fault_of(hub, task)
     assert code == koji.BuildError.faultCode
+    if log == "build.log":
+        assert text == kojids_words()
     assert text.startswith("error building package (arch x86_64), mock exited with status ")
-    assert text.endswith(f"; see {log} for more information")
+    assert text.endswith(f"{'build.log or ' if log == 'build.log' else ''}root.log for more information")
     assert (hub.task_dir(task) / log).stat().st_size > 0
     there = {path.name for path in hub.task_dir(task).iterdir()}
     assert f" - ERROR: {text}\n" in (hub.task_dir(task) / "mock_output.log").read_text()
