@@ -127,8 +127,10 @@ class Watch:
         self._unseen_at = min(self._unseen_at, time.monotonic() + patience)
 
     def _cgroup(self) -> str:
+        """The container's own cgroup; "" where it has none and podman names the one it is in with others."""
         state = _state(self._api, self._handle)
-        return str(state.get("CgroupPath") or "")
+        path = str(state.get("CgroupPath") or "")
+        return path if self._handle.id in path else ""
 
 
 class _Reasons:
