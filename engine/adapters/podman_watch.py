@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import threading
 import time
@@ -29,6 +31,7 @@ _QUICK_SECONDS = 3.0  # so long podman looks at the container every 20 ms, later
 _WAIT_SECONDS = 60.0  # one request; bounds what a lost answer costs
 _HEAD = 500  # bytes
 _PAUSE = 0.05  # between looks at a silent log
+_KILL_SECONDS = 1.0  # between two SIGKILLs, should podman have been unable to send one
 
 # podman starts init, and it is init that finds no command: an ordinary exit code with this as the only output.
 _INIT_REFUSAL = re.compile(rb"ERROR \(catatonit:\d+\): failed to exec pid1: ([^\n]*)\n")
@@ -50,6 +53,7 @@ class Watch:
         self._kill_at: float | None = None  # monotonic; set once SIGTERM was sent
         self._forced = False
         self._unseen_at = float("inf")  # monotonic; podman should know of the end by then
+        self._pid = 0  # of the container's init, while it runs
 
     def run(
         self,
@@ -99,14 +103,15 @@ class Watch:
             )
 
     def _press(self, reason: Reason, *, at_once: bool) -> None:
-        """SIGTERM when there is a reason to stop, SIGKILL `grace` later, or at once."""
+        """SIGTERM when there is a reason to stop, SIGKILL `grace` later, or at once, until it has ended."""
         now = time.monotonic()
         if now >= self._unseen_at:
             raise Unseen("stop container", self._handle.name, "podman does not see its end; was its conmon killed?")
-        if not reason or self._forced:
+        if not reason:
             return
-        if at_once or (self._kill_at is not None and now >= self._kill_at):
+        if (at_once and not self._forced) or (self._kill_at is not None and now >= self._kill_at):
             self._forced = True
+            self._kill_at = now + _KILL_SECONDS
             self._kill(SIGKILL)
         elif self._kill_at is None:
             self._kill_at = now + self._grace
@@ -122,13 +127,18 @@ class Watch:
                 where=self._handle.name,
                 params={"signal": number.name},
             )
-        except Refused:  # it ended meanwhile: the waiter will say so
-            patience = _REFUSED_SECONDS
+        except Refused:
+            if not _is_init(self._pid):  # it ended meanwhile: the waiter will say so
+                patience = _REFUSED_SECONDS
+            elif number is SIGKILL:  # podman can start no runtime to do it
+                with contextlib.suppress(OSError):  # rootless, the process may be of a subordinate id
+                    os.kill(self._pid, SIGKILL)
         self._unseen_at = min(self._unseen_at, time.monotonic() + patience)
 
     def _cgroup(self) -> str:
         """The container's own cgroup; "" where it has none and podman names the one it is in with others."""
         state = _state(self._api, self._handle)
+        self._pid = int(state.get("Pid") or 0)
         path = str(state.get("CgroupPath") or "")
         return path if self._handle.id in path else ""
 
@@ -258,6 +268,16 @@ class _Waiter(threading.Thread):
 def _state(api: PodmanApi, handle: ContainerHandle) -> dict[str, Any]:
     answer = api.call("GET", f"/containers/{handle.id}/json", what="look at container", where=handle.name)
     return dict(answer["State"])
+
+
+def _is_init(pid: int) -> bool:
+    """Whether the process is still the first one of a PID namespace, and not another one by the same number."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            words = next((line.split() for line in file if line.startswith("NSpid:")), [])
+    except OSError:
+        return False
+    return len(words) > 2 and words[-1] == "1"
 
 
 def _signal_of(code: int) -> int | None:
