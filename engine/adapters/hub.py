@@ -22,6 +22,7 @@ import requests
 from attrs import evolve, frozen
 
 from engine.adapters.recipes import RecipeDirectory
+from engine.adapters.this_host import this_host
 from engine.core import templates
 from engine.core.errors import BadInput, InfrastructureError, Problem
 from engine.core.facts import (
@@ -114,7 +115,7 @@ def gather(  # noqa: PLR0913 - each is one source of facts
     `host_arches` are the hub's words for this host (space separated): they decide the architecture of a noarch
     task. Without them the host's own architecture does.
     """
-    host = host or HostFacts(name=platform.node(), arch=platform.machine(), cpus=len(os.sched_getaffinity(0)))
+    host = host or this_host()
     asked = _Asked(recipe, request, settings, host)
     repo = _repo(session, asked.value("repo", recipe.facts.repo), settings)
     event = repo.create_event if repo else None

@@ -25,6 +25,7 @@ from engine.core.rendering import labels, selinux_level
 from engine.core.roots import RootRequest
 from engine.core.snapshots import digest
 from engine.core.spec import ContainerSpec, ResourceLimits, VolumeMount
+from engine.core.steps import within_host
 from engine.core.verdict import problem_words
 
 FINISH = 2
@@ -144,6 +145,7 @@ class Tools:
             env={"HOME": "/tmp", "LANG": "C.UTF-8", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},  # noqa: S108
             user_id=None,
             group_id=None,
+            own_ids=self.facts.host.own_ids or None,
             network_disabled=not online,
             mounts=(
                 _bind(str(install_tools(self.state)), "/tools", label="z"),
@@ -152,7 +154,9 @@ class Tools:
                 *mounts,
             ),
             capabilities=caps,
-            limits=ResourceLimits(memory=settings.limits.memory, pids=settings.limits.pids),
+            limits=within_host(
+                ResourceLimits(memory=settings.limits.memory, pids=settings.limits.pids), self.facts.host
+            ),
             labels={**labels(self.facts, self.task_id, ROLE), **self.labels()},
             log_path=str(directory / "log"),
             stop_timeout=settings.adjutant_container_timeouts.stop_grace,

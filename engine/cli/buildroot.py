@@ -87,8 +87,9 @@ def warm(
     engine buildroot warm buildArch --repo https://example.org/repos/tag/17/x86_64
     """
     from engine.adapters.recipes import RecipeDirectory, search_paths
+    from engine.adapters.this_host import this_host
     from engine.buildroot import prepare
-    from engine.cli.local import package_repos, this_host
+    from engine.cli.local import package_repos
     from engine.cli.run import stop_signals
     from engine.core.errors import BadInput, Problem
     from engine.core.local import LocalCall, local_task

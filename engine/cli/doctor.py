@@ -77,4 +77,4 @@ def _results(loaded: Loaded, *, hub: bool, self_test: bool) -> list[CheckResult]
             return [*results, problem("selftest", "cannot be run without podman and the image", "see above")]
         bound = next((result.level == "ok" for result in results if result.name == "limits"), True)
         private = [path for path in (loaded.hub.keytab, loaded.hub.cert, loaded.hub.ccache) if path]
-        return [*results, *run_self_test(settings, manager, private=private, limits_bind=bound)]
+        return [*results, *run_self_test(settings, manager, private=private, memory_binds=bound)]

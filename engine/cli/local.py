@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
-import socket
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,12 +13,13 @@ from attrs import frozen
 from engine.adapters import probes
 from engine.adapters.inputs import LocalFiles
 from engine.adapters.recipes import RecipeDirectory
+from engine.adapters.this_host import this_host
 from engine.adapters.workspace import TaskDirectory, Workdir
 from engine.buildroot import Prepared, SnapshotImages, prepare
 from engine.cli.progress import NotesOnly
 from engine.core.closing import RecipeClosing
 from engine.core.errors import BadInput, EngineError, InfrastructureError, Problem, TaskFailed
-from engine.core.facts import Facts, HostFacts, PackageRepo, Settings, TaskRequest
+from engine.core.facts import Facts, PackageRepo, Settings, TaskRequest
 from engine.core.local import LocalCall, local_task
 from engine.core.manager import Cancelled, ContainerManager
 from engine.core.outcome import TaskOutcome
@@ -59,12 +58,6 @@ def local_settings(config: str | None, *, workdir: str | None = None, network: b
         worker_id=worker_id(place),
         adjutant_network_enabled=settings.adjutant_network_enabled if network is None else network,
     )
-
-
-def this_host() -> HostFacts:
-    """This machine as facts."""
-    name = socket.gethostname() or "localhost"
-    return HostFacts(name=name, arch=platform.machine(), cpus=len(os.sched_getaffinity(0)))
 
 
 def package_repos(words: Sequence[str]) -> tuple[PackageRepo, ...]:

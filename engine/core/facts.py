@@ -89,11 +89,18 @@ class ProbeAnswer:
 
 @frozen(kw_only=True)
 class HostFacts:
-    """This builder: `arch` in rpm's words, `cpus` that a build may use."""
+    """This builder: `arch` in rpm's words, `cpus` that a build may use.
+
+    Where the user's cgroups bind no limits, `own_ids` is how many ids the user namespace of each container gets, which
+    is what makes a limit on processes bind (`ContainerSpec.own_ids`), and `own_pids` the most that limit may be, so
+    that the user keeps processes to end a container with.
+    """
 
     name: str = doc("Name of this builder.", "builder")
     arch: str = doc("Its architecture in rpm's words.", "x86_64")
     cpus: int = doc("CPUs that a build may use.", 2)
+    own_ids: int = doc("Ids of a container's own user namespace where cgroups bind no limits; 0: none is made.", 0)
+    own_pids: int = doc("Processes that one container may have there.", 0)
 
 
 @frozen(kw_only=True)

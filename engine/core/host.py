@@ -69,15 +69,33 @@ def judge_storage(driver: str, options: Mapping[str, str]) -> CheckResult:
 
 
 def judge_cgroups(version: str, *, rootless: bool, memory: bool | None, pids: bool | None) -> CheckResult:
-    """Whether limits bind: `memory` and `pids` say what a container that exceeded them met; None: not tried."""
+    """Whether limits bind: `memory` and `pids` say what a container that exceeded them met; None: not tried.
+
+    Rootless without cgroups, memory is free; that is said. Processes never may be: a fork bomb takes the host.
+    """
     free = [name for name, bound in (("memory", memory), ("pids", pids)) if bound is False]
     if free:
         cure = "use cgroup v2 and delegate cpu, memory and pids to the user (docs/host.md)"
         found = f"cgroup {version}: limits on {' and '.join(free)} do not bind"
-        return warning("limits", found, cure) if rootless else problem("limits", found, cure)
+        return warning("limits", found, cure) if rootless and pids is not False else problem("limits", found, cure)
     if memory is None or pids is None:
         return unknown("limits", f"cgroup {version}: whether limits bind could not be tried")
     return ok("limits", f"cgroup {version}: limits on memory and pids bind")
+
+
+def own_ids(ranges: Mapping[str, int]) -> int:
+    """Ids that a container's own user namespace can have: the user's own and her subordinate ones; 0 without any."""
+    fewest = min(ranges.values(), default=0)
+    return fewest + 1 if fewest else 0
+
+
+def own_pids(limits: Iterable[int]) -> int:
+    """Processes that one container may have where only RLIMIT_NPROC holds it: a quarter of the least of `limits`.
+
+    The kernel counts a container's processes for its owner too; the rest is for the user's podman, which must start
+    processes to end a container, and for other tasks.
+    """
+    return max(min(limits, default=0) // 4, 1)
 
 
 def judge_user(uid: int) -> CheckResult:

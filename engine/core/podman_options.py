@@ -22,8 +22,11 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """PATH when the spec's env has none: the image's and podman's own variables are all unset."""
 
 NPROC_FLOOR = 16384
-"""RLIMIT_NPROC beside a nofile limit. It counts a uid's processes over *all* containers, so it only backs up
-`ResourceLimits.pids`, which counts this container's."""
+"""RLIMIT_NPROC beside a nofile limit. It counts a uid's processes over *all* containers of a user namespace, so it only
+backs up `ResourceLimits.pids`, which counts this container's. With `ContainerSpec.own_ids` it counts the same."""
+
+OOM_SCORE = 500
+"""Added to the kernel's choice of whom to kill for memory, in thousandths of it, where no cgroup holds a container."""
 
 _CPU_PERIOD = 100_000  # microseconds; what podman's own --cpus uses
 _SHM = "/dev/shm"  # noqa: S108 - a place in the container
@@ -75,6 +78,8 @@ def _container_options(spec: ContainerSpec) -> Iterator[Option]:
     yield _option(f"--hostname={spec.hostname}", hostname=spec.hostname)
     user = f"{spec.user_id or 0}:{spec.group_id or 0}"
     yield _option(f"--user={user}", user=user)
+    if spec.own_ids is not None:
+        yield from _own_ids(spec.own_ids)
     yield _option(f"--workdir={spec.workdir}", work_dir=spec.workdir)
     yield _option("--unsetenv-all", unsetenvall=True)
     for key, value in sorted({"PATH": DEFAULT_PATH, **spec.env}.items()):
@@ -91,7 +96,7 @@ def _container_options(spec: ContainerSpec) -> Iterator[Option]:
     for capability in spec.capabilities:
         yield _option(f"--cap-add={capability}", cap_add=[capability])
     yield from _selinux(spec)
-    yield from _limits(spec.limits)
+    yield from _limits(spec.limits, own_ids=spec.own_ids is not None)
     yield _option("--log-driver=k8s-file", log_configuration={"driver": "k8s-file"})
     if spec.log_path is not None:
         word = f"--log-opt={_csv(f'path={spec.log_path}')}"
@@ -190,7 +195,15 @@ def _selinux(spec: ContainerSpec | AnchorSpec) -> Iterator[Option]:
         yield Option((), {"annotations": {"io.podman.annotations.label": ",label=".join(labels)}})
 
 
-def _limits(limits: ResourceLimits) -> Iterator[Option]:
+def _own_ids(count: int) -> Iterator[Option]:
+    """A user namespace of the container's own; ids are those of podman's, so storage and mounts stay as they are."""
+    part = [{"container_id": 0, "host_id": 0, "size": count}]
+    yield _option(f"--uidmap=0:0:{count}", userns=_PRIVATE, idmappings={"UIDMap": part})
+    yield _option(f"--gidmap=0:0:{count}", idmappings={"GIDMap": part})
+    yield _option(f"--oom-score-adj={OOM_SCORE}", oom_score_adj=OOM_SCORE)
+
+
+def _limits(limits: ResourceLimits, *, own_ids: bool) -> Iterator[Option]:
     yield _option(f"--pids-limit={limits.pids}", resource_limits={"pids": {"limit": limits.pids}})
     if limits.memory is not None:
         yield _option(f"--memory={limits.memory}b", resource_limits={"memory": {"limit": limits.memory}})
@@ -201,11 +214,18 @@ def _limits(limits: ResourceLimits) -> Iterator[Option]:
     if limits.shm is not None:
         # --shm-size would mount it noexec, and programs that generate code want it otherwise.
         yield _tmpfs(TmpfsMount(target=_SHM, size=limits.shm), "limits", "shm")
+    # Any ulimit drops all defaults of containers.conf, and podman 4 then asks for more open files than root may have;
+    # rootless (the only place for ids of one's own) it takes what its service has.
     if limits.nofile is not None:
-        # Any ulimit drops all defaults of containers.conf, and podman 4 then asks for more than root may have.
-        for name, value in (("nofile", limits.nofile), ("nproc", max(NPROC_FLOOR, limits.pids))):
-            rlimit = {"type": name, "soft": value, "hard": value}
-            yield _option(f"--ulimit={name}={value}:{value}", r_limits=[rlimit])
+        yield _ulimit("nofile", limits.nofile)
+    if own_ids:
+        yield _ulimit("nproc", limits.pids)
+    elif limits.nofile is not None:
+        yield _ulimit("nproc", max(NPROC_FLOOR, limits.pids))
+
+
+def _ulimit(name: str, value: int) -> Option:
+    return _option(f"--ulimit={name}={value}:{value}", r_limits=[{"type": name, "soft": value, "hard": value}])
 
 
 def _option(word: str, **part: Any) -> Option:

@@ -83,6 +83,9 @@ class ContainerSpec:
     `user_id` and `group_id` None mean root (ADR "UID/GID Strategy").
     `network_disabled` True: no network at all; False: podman's default private network
     (bridge, or slirp4netns/pasta rootless).
+    `own_ids` is for hosts whose cgroups bind nothing: the container gets a user namespace of its own with that many
+    ids, each mapped to itself, so that no file changes its owner. There the kernel counts RLIMIT_NPROC for this
+    container alone, and `limits.pids` is given as that, too; and it is the first to go when the host's memory ends.
     `capabilities` are added after all were dropped. `log_path` is the host file that conmon writes
     (k8s-file). `stop_timeout` seconds between SIGTERM and SIGKILL (`stop_grace`).
     `selinux_type` and `selinux_level` become ``label=type:`` and ``label=level:``.
@@ -97,6 +100,7 @@ class ContainerSpec:
     hostname: str = "adjutant"
     user_id: int | None = 1000
     group_id: int | None = 1000
+    own_ids: int | None = None
     network_disabled: bool = False
     mounts: tuple[VolumeMount, ...] = ()
     tmpfs: tuple[TmpfsMount, ...] = ()

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from engine.core import policy
-from engine.core.facts import Facts
+from engine.core.facts import Facts, HostFacts
 from engine.core.mounts import MountRequest, duplicate_targets, parse_size, resolve_mount, swayed_mounts
 from engine.core.plan import PlannedStep, Workspace
 from engine.core.recipe import CAPABILITY_PROFILES, Argument, Limits, Mount, Network, Step
@@ -110,13 +110,14 @@ def _container(
         hostname=hostname,
         user_id=None if root else UID,
         group_id=None if root else GID,
+        own_ids=facts.host.own_ids or None,
         # ADR "Network Policy": the operator's switch is off for every container, whatever a recipe says.
         network_disabled=not settings.adjutant_network_enabled or not _online(step.network or base.network, facts),
         mounts=mounts,
         tmpfs=_tmpfs(rendering, step, place),
         secrets=_secrets(rendering, step, place, task_id, root=root),
         capabilities=CAPABILITY_PROFILES[step.caps or base.caps],
-        limits=_limits(rendering, base.limits, step.limits, place),
+        limits=within_host(_limits(rendering, base.limits, step.limits, place), facts.host),
         labels=labels(facts, task_id, "step"),
         log_path=f"{workspace.host}/logs/{index + 1}-{step.name}.ctr",
         stop_timeout=settings.adjutant_container_timeouts.stop_grace,
@@ -232,6 +233,11 @@ def _limits(rendering: Rendering, base: Limits, own: Limits, place: str) -> Reso
         nofile=asked["nofile"],
         shm=sizes["shm"],
     )
+
+
+def within_host(limits: ResourceLimits, host: HostFacts) -> ResourceLimits:
+    """The limits with no more processes than one container of this user may have, where cgroups do not bind."""
+    return attrs.evolve(limits, pids=min(limits.pids, host.own_pids)) if host.own_ids and host.own_pids else limits
 
 
 def _timeout(rendering: Rendering, step: Step, place: str) -> int:

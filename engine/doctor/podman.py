@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.adapters import rootless
+from engine.adapters.this_host import this_host
 from engine.core.errors import ContainerError
 from engine.core.facts import Settings
 from engine.core.health import CheckResult, ok, problem, unknown
@@ -107,6 +108,7 @@ def _spec(
         argv=argv,
         network_disabled=not network,
         mounts=mounts,
+        own_ids=this_host().own_ids or None,
         limits=ResourceLimits(memory=_MEMORY, pids=_PIDS),
         labels={LABEL_WORKER_ID: settings.worker_id, LABEL_ROLE: "doctor"},
         stop_timeout=1,

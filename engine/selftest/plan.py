@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from engine.core.facts import Facts, Settings, TaskRequest
+from engine.core.facts import Facts, HostFacts, Settings, TaskRequest
 from engine.core.loader import load_recipe
 from engine.core.plan import Plan
 from engine.core.recipe import CAPABILITY_PROFILES
@@ -115,7 +115,9 @@ class Bait:
     pid: int
 
 
-def selftest_plan(settings: Settings, image: str, program: str, bait: Bait, task_id: int) -> Plan:
+def selftest_plan(  # noqa: PLR0913 - each comes from elsewhere
+    settings: Settings, image: str, program: str, bait: Bait, task_id: int, host: HostFacts | None = None
+) -> Plan:
     """The plan. Its workspace is below ``<workdir>/selftest``, so it never meets a task's."""
     workspace = f"/work/{task_id}"
     network = settings.adjutant_network_enabled
@@ -144,7 +146,8 @@ def selftest_plan(settings: Settings, image: str, program: str, bait: Bait, task
     expect = {"all": common, "steps": {"install": install, "build": build, "tool": {}}}
     limits = settings.limits
     enough = evolve(limits, memory=max(limits.memory, MEMORY) if limits.memory else None, pids=max(limits.pids, PIDS))
-    facts = Facts(settings=evolve(settings, workdir=workdir(settings), limits=enough), image=image)
+    settings = evolve(settings, workdir=workdir(settings), limits=enough)
+    facts = Facts(settings=settings, image=image, host=host or HostFacts())
     params = {"program": program, "expect": json.dumps(expect)}
     recipe = load_recipe(RECIPE, "self-test")
     return render(recipe, TaskRequest(method=METHOD, task_id=task_id, params=params), facts, where="self-test")

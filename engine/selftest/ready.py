@@ -27,7 +27,7 @@ def require_ready(
     bad = [result for result in results if result.fatal]
     if not bad:
         bound = next((result.level == "ok" for result in results if result.name == "limits"), True)
-        results += run_self_test(settings, manager, private=private, limits_bind=bound)
+        results += run_self_test(settings, manager, private=private, memory_binds=bound)
         bad = [result for result in results if result.fatal]
     for result in results:
         if result.level in {"warning", "unknown"}:

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from engine.adapters.this_host import this_host
 from engine.adapters.workspace import TaskDirectory, Workdir
 from engine.core.errors import EngineError
 from engine.core.facts import Settings
@@ -31,7 +32,7 @@ def run_self_test(
     *,
     image: str | None = None,
     private: Iterable[str] = (),
-    limits_bind: bool = True,
+    memory_binds: bool = True,
 ) -> list[CheckResult]:
     """Try what must fail in containers made like those of tasks; nothing is left behind.
 
@@ -46,7 +47,7 @@ def run_self_test(
             other = stack.enter_context(_claimed(base))
             # No task of a hub has such a number: their labels must not meet.
             task = base.claim(_FIRST + secrets.randbelow(_FIRST))
-            return _in_workspace(settings, manager, image, private, limits_bind, task, other, stack)
+            return _in_workspace(settings, manager, image, private, memory_binds, task, other, stack)
     except EngineError as error:
         return [problem("selftest", f"could not be run: {error}", "see the error; then run the self-test again")]
 
@@ -56,7 +57,7 @@ def _in_workspace(
     manager: ContainerManager,
     image: str | None,
     private: Iterable[str],
-    limits_bind: bool,
+    memory_binds: bool,
     task: TaskDirectory,
     other: TaskDirectory,
     stack: contextlib.ExitStack,
@@ -78,15 +79,16 @@ def _in_workspace(
     name = image or settings.adjutant_task_image_default
     plan = None
     try:
-        plan = selftest_plan(settings, name, Path(probe.__file__).read_text(encoding="utf-8"), bait, task.task_id)
-        results = list(_run(plan, manager, task, limits_bind))
+        program = Path(probe.__file__).read_text(encoding="utf-8")
+        plan = selftest_plan(settings, name, program, bait, task.task_id, this_host())
+        results = list(_run(plan, manager, task, memory_binds))
         results += _untouched(other, token)
         return results
     finally:
         _clean_up(plan, manager, task)
 
 
-def _run(plan: Plan, manager: ContainerManager, task: TaskDirectory, limits_bind: bool) -> Iterator[CheckResult]:
+def _run(plan: Plan, manager: ContainerManager, task: TaskDirectory, memory_binds: bool) -> Iterator[CheckResult]:
     task.prepare(plan.directories)
     for file in plan.files:
         task.write(file.path, [file.content.encode()], int(file.mode, 8))
@@ -103,7 +105,7 @@ def _run(plan: Plan, manager: ContainerManager, task: TaskDirectory, limits_bind
         except EngineError as error:
             ended = str(error)
         text = b"".join(output).decode(errors="replace")
-        yield from judge(step.name, text, ended, limits_bind=limits_bind)
+        yield from judge(step.name, text, ended, memory_binds=memory_binds)
 
 
 def _untouched(other: TaskDirectory, token: str) -> Iterator[CheckResult]:

@@ -30,6 +30,7 @@ CASES = [
     (host.judge_storage("vfs", {}), "warning"),
     (host.judge_cgroups("v2", rootless=True, memory=True, pids=True), "ok"),
     (host.judge_cgroups("v1", rootless=True, memory=False, pids=True), "warning"),
+    (host.judge_cgroups("v1", rootless=True, memory=False, pids=False), "problem"),
     (host.judge_cgroups("v1", rootless=False, memory=False, pids=True), "problem"),
     (host.judge_cgroups("v2", rootless=False, memory=True, pids=False), "problem"),
     (host.judge_cgroups("v2", rootless=False, memory=None, pids=True), "unknown"),
@@ -103,3 +104,11 @@ def test_the_worst_level_decides() -> None:
     every = [case[0] for case in CASES]
     assert worst(every) == "problem"
     assert worst([result for result in every if result.level == "ok"]) == worst([]) == "ok"
+
+
+def test_what_a_user_without_cgroups_is_held_by() -> None:
+    assert host.own_ids({"subuid": 65536, "subgid": 65536}) == 65537
+    assert host.own_ids({"subuid": 65536, "subgid": 100}) == 101
+    assert host.own_ids({"subuid": 0, "subgid": 65536}) == host.own_ids({}) == 0
+    assert host.own_pids([96365, 32768]) == 8192
+    assert host.own_pids([1]) == 1

@@ -55,6 +55,7 @@ CHANGES: dict[type, dict[str, Any]] = {
         "hostname": "builder",
         "user_id": None,
         "group_id": 12,
+        "own_ids": 65537,
         "network_disabled": True,
         "mounts": (),
         "tmpfs": (),

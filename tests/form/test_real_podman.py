@@ -56,6 +56,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "secret": {"secrets": (SecretMount(name=SECRET_NAME, target="/run/s", uid=1000, gid=12, mode="0440"),)},
     "limits": {"limits": ResourceLimits(memory=64_000_000, cpus=1.3, pids=77, nofile=2048, shm=1_000_000)},
     "cpus": {"limits": ResourceLimits(cpus=0.29, nofile=512, pids=20_000)},
+    "own ids": {"own_ids": 65536, "limits": ResourceLimits(pids=77, nofile=1024)},
     "selinux": {"selinux_type": "container_t", "selinux_level": "s0:c1,c2", "mounts": mounts(selinux_label="Z")},
     "level": {"selinux_level": "s0:c3,c4"},
     "log": {"log_path": '/logs/a,"b" c=d.log'},

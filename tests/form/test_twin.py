@@ -9,7 +9,7 @@ import pytest
 
 from engine.core.errors import BadInput
 from engine.core.podman_form import anchors_of, body, command, shell_text
-from engine.core.spec import AnchorSpec, ContainerSpec, SecretMount, TmpfsMount, VolumeMount
+from engine.core.spec import AnchorSpec, ContainerSpec, ResourceLimits, SecretMount, TmpfsMount, VolumeMount
 from tests.form import samples
 
 ROOTS = {"adjutant-1-root": "/roots/1"}
@@ -67,6 +67,18 @@ def test_a_limit_of_open_files_repeats_the_limit_of_processes() -> None:
     posted = body(samples.BASE, {})
     assert [limit["type"] for limit in posted["r_limits"]] == ["nofile", "nproc"]
     assert "r_limits" not in body(attrs.evolve(samples.BASE, limits=attrs.evolve(samples.LIMITS, nofile=None)), {})
+
+
+def test_ids_of_its_own_make_the_limit_of_processes_an_rlimit() -> None:
+    """Each container has a count of its own; no id changes, so no file changes its owner."""
+    spec = attrs.evolve(samples.BASE, own_ids=65537, limits=ResourceLimits(pids=77))
+    posted = body(spec, {})
+    assert posted["r_limits"] == [{"type": "nproc", "soft": 77, "hard": 77}]
+    same = [{"container_id": 0, "host_id": 0, "size": 65537}]
+    assert posted["idmappings"] == {"UIDMap": same, "GIDMap": same}
+    assert posted["userns"] == {"nsmode": "private"}
+    both = body(attrs.evolve(spec, limits=ResourceLimits(pids=77, nofile=1024)), {})["r_limits"]
+    assert [(limit["type"], limit["hard"]) for limit in both] == [("nofile", 1024), ("nproc", 77)]
 
 
 def test_env_and_labels_are_sorted() -> None:

@@ -179,14 +179,16 @@ def test_the_probe_containers_are_what_steps_of_tasks_are() -> None:
 
 
 def test_judgement() -> None:
-    held = "probe a held fine\nprobe limit_pids broke 65 processes\nprobe b unsure no libc\nprobe end held 3"
+    held = "probe a held fine\nprobe limit_memory broke 65 bytes\nprobe b unsure no libc\nprobe end held 3"
     results = judge("build", held, "")
     assert [(result.name, result.level) for result in results] == [
         ("selftest.build.a", "ok"),
-        ("selftest.build.limit_pids", "problem"),
+        ("selftest.build.limit_memory", "problem"),
         ("selftest.build.b", "unknown"),
     ]
     assert all(result.cure for result in results if result.level == "problem")
-    assert worst(judge("build", held, "", limits_bind=False)) == "warning"
+    assert worst(judge("build", held, "", memory_binds=False)) == "warning"
+    bomb = held.replace("limit_memory", "limit_pids")
+    assert worst(judge("build", bomb, "", memory_binds=False)) == "problem"  # there is no host where that may be
     for cut in ("", held.replace("end held 3", "end held 4"), held.rsplit("\n", 1)[0]):
         assert judge("build", cut, "exit code 137")[-1].level == "problem"
