@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import io
+import os
 import re
 import resource
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,25 +14,15 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from engine.adapters.podman import PodmanManager
-from engine.adapters.recipes import RecipeDirectory, read_recipe
-from engine.adapters.results_dir import ResultsDirectory
-from engine.adapters.workspace import Workdir
-from engine.buildroot import PodmanSnapshotImages
-from engine.cli.local import LocalRuns
-from engine.cli.progress import NotesOnly, make_progress
+from engine.adapters.recipes import read_recipe
 from engine.core.errors import BadInput, EngineError
-from engine.core.facts import Facts, Limit, Settings, TaskRequest
+from engine.core.facts import Facts, Settings, TaskRequest
 from engine.core.loader import load_recipe
-from engine.core.local import LocalCall
-from engine.core.manager import ContainerTimeouts
-from engine.core.outcome import TaskOutcome
 from engine.core.plan import Plan
 from engine.core.render import render
-from engine.core.spec import LABEL_WORKER_ID
 from tests.security import hostile
+from tests.security.ground import LIMITS, TOY, Ended, Ground, OwnGround, Plain, PlainGround
 
-LIMITS = Limit(memory=96 * 1024**2, cpus=2.0, pids=64, seconds=8, log_bytes=2 * 1024**2)
 SETTINGS = Settings(limits=LIMITS)
 SECONDS = 3.0
 
@@ -102,86 +94,6 @@ def test_a_path_that_leaves_the_work_directory_is_refused(path: str) -> None:
 
 # In containers
 
-TOY = """
-recipe = 1
-method = "toy"
-params = [ { name = "script", type = "str" } ]
-result = "{{ artifacts.out.names }}"
-[container]
-network = "none"
-env = { HOME = "/tmp" }
-[[container.mounts]]
-source = "{{ workspace.host }}/in"
-target = "/task/in"
-[[container.mounts]]
-source = "{{ workspace.host }}/result"
-target = "/task/result"
-mode = "rw"
-[[files]]
-path = "x"
-content = "input"
-[[steps]]
-name = "one"
-log = "one.log"
-fails = "BuildError"
-argv = ["/bin/sh", "-c", "cd /task/result; eval \\"$1\\"", "sh", "{{ params.script }}"]
-[[artifacts]]
-name = "out"
-glob = ["result/*.txt", "result/d/**"]
-"""
-
-
-class Ground:
-    """A place to run hostile scripts in, and what must stay as it is."""
-
-    def __init__(self, folder: Path, manager: PodmanManager, image: str) -> None:
-        self.folder, self.manager = folder, manager
-        self.outside = folder / "outside"
-        self.outside.mkdir()
-        (self.outside / "precious").write_text("precious")
-        (folder / "recipes").mkdir()
-        (folder / "recipes/toy.toml").write_text(TOY)
-        self.settings = evolve(
-            SETTINGS,
-            workdir=str(folder / "work"),
-            worker_id=manager.config.worker_id,
-            adjutant_task_image_default=image,
-            adjutant_image_pull_policy="never",
-            adjutant_container_timeouts=ContainerTimeouts(stop_grace=1),
-        )
-        self.results = folder / "results"
-
-    def run(self, script: str) -> TaskOutcome:
-        runs = LocalRuns(
-            recipes=RecipeDirectory([self.folder / "recipes"]),
-            settings=self.settings,
-            workdir=Workdir(self.settings.workdir),
-            manager=self.manager,
-            images=PodmanSnapshotImages(self.manager.service),
-        )
-
-        def display(plan: Plan) -> NotesOnly:
-            return make_progress(plan, io.StringIO(), quiet=True)
-
-        return runs.run(
-            LocalCall(method="toy", params={"script": script}),
-            delivery=lambda _plan: ResultsDirectory(str(self.results), force=True),
-            display=display,
-        )
-
-    def assert_untouched(self) -> None:
-        """Nothing outside was touched and nothing is left: directories, containers, processes, big files."""
-        assert sorted(path.name for path in self.outside.iterdir()) == ["precious"]
-        assert (self.outside / "precious").read_text() == "precious"
-        assert Workdir(self.settings.workdir).ids() == []
-        assert self.manager.containers({LABEL_WORKER_ID: self.settings.worker_id}) == []
-        assert monitors(self.settings.worker_id) == []
-        for path in self.results.rglob("*"):
-            assert not path.is_symlink()
-            assert path.is_dir() or path.is_file()
-            assert not path.lstat().st_mode & 0o6000 or path.is_dir()
-            assert path.is_dir() or path.lstat().st_blocks * 512 < 8 * 1024**2
-
 
 def monitors(worker: str) -> list[str]:
     """conmon processes of this worker: one that is left means a container that is left."""
@@ -197,33 +109,60 @@ def monitors(worker: str) -> list[str]:
     return found
 
 
-@pytest.fixture
-def ground(tmp_path: Path, manager: PodmanManager, tiny_image: str) -> Iterator[Ground]:
-    return Ground(tmp_path, manager, tiny_image)
+def assert_untouched(ground: Ground, ended: Ended) -> None:
+    """Nothing outside was touched and nothing is left: directories, containers, processes, big files."""
+    outside, results = ground.folder / "outside", ground.folder / "results"
+    assert sorted(path.name for path in outside.iterdir()) == ["precious"]
+    assert (outside / "precious").read_text() == "precious"
+    assert ended.left == []
+    assert monitors(ground.worker) == []
+    for path in results.rglob("*"):
+        assert not path.is_symlink()
+        assert path.is_dir() or path.is_file()
+        assert not path.lstat().st_mode & 0o6000 or path.is_dir()
+        assert path.is_dir() or path.lstat().st_blocks * 512 < 8 * 1024**2
+
+
+@pytest.fixture(params=["root", "plain user"])
+def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
+    """Each case as root and as a plain user."""
+    if request.param == "root":
+        (tmp_path / "outside").mkdir()
+        (tmp_path / "outside/precious").write_text("precious")
+        yield OwnGround(tmp_path, request.getfixturevalue("manager"))
+        return
+    plain: Plain = request.getfixturevalue("plain")
+    folder = Path(tempfile.mkdtemp(prefix="ground-", dir=plain.person.home))
+    (folder / "outside").mkdir()
+    (folder / "outside/precious").write_text("precious")
+    for path in (folder, folder / "outside", folder / "outside/precious"):
+        os.chown(path, plain.person.uid, plain.person.uid)
+    yield PlainGround(folder, plain)
+    shutil.rmtree(folder)
 
 
 @pytest.mark.podman
 @pytest.mark.parametrize("case", hostile.SCRIPTS, ids=lambda case: case.name)
-def test_a_hostile_build_is_contained(case: hostile.Script, ground: Ground) -> None:
+def test_a_hostile_build_is_contained(case: hostile.Script, ground: Ground, tiny_image: str) -> None:
+    limits = LIMITS
     if "no end after" in case.says and "memory" not in case.says:
-        ground.settings = evolve(ground.settings, limits=evolve(LIMITS, seconds=3))
+        limits = evolve(LIMITS, seconds=3)
     started = time.monotonic()
-    outcome = ground.run(case.script)
+    ended = ground.run(case.script, image=tiny_image, limits=limits)
     seconds = time.monotonic() - started
     if case.status != "any":
-        assert outcome.status == case.status, outcome
-    if outcome.failure is not None:
-        assert outcome.failure.fault == "BuildError", outcome.failure  # the package's fault, never the host's
-        assert re.search(case.says, outcome.failure.message), outcome.failure
-        assert "\033" not in outcome.failure.message
-        assert "\n" not in outcome.failure.message
-        assert len(outcome.failure.message) < 2000
-    names = [file.name for artifact in outcome.artifacts for file in artifact.files]
+        assert ended.status == case.status, ended
+    if ended.fault:
+        assert ended.fault == "BuildError", ended  # the package's fault, never the host's
+        assert re.search(case.says, ended.message), ended
+        assert "\033" not in ended.message
+        assert "\n" not in ended.message
+        assert len(ended.message) < 2000
     if case.status == "done":
-        assert tuple(names) == case.files
+        assert tuple(ended.names) == case.files
     assert seconds < 60
-    ground.assert_untouched()
-    log = ground.results / "one.log"
+    assert_untouched(ground, ended)
+    log = ground.folder / "results/one.log"
     assert log.stat().st_size <= LIMITS.log_bytes + 200
 
 
@@ -258,17 +197,16 @@ content = \'\'\'
 
 @pytest.mark.podman
 @pytest.mark.parametrize("name", SPECS)
-def test_a_hostile_spec_is_contained(name: str, tmp_path: Path, manager: PodmanManager, task_image: str) -> None:
-    ground = Ground(tmp_path, manager, task_image)
-    ground.settings = evolve(ground.settings, limits=evolve(LIMITS, memory=512 * 1024**2, pids=128, seconds=40))
+def test_a_hostile_spec_is_contained(name: str, ground: Ground, task_image: str) -> None:
+    limits = evolve(LIMITS, memory=512 * 1024**2, pids=128, seconds=40)
     head = "Name: evil\nVersion: 1\nRelease: 1\nSummary: x\nLicense: x\nBuildArch: noarch\n%description\nx\n"
     files = "" if "%files" in SPECS[name] else "%files\n"
-    (ground.folder / "recipes/toy.toml").write_text(TOY + FILE.format(spec=head + SPECS[name] + files))
-    outcome = ground.run("rpmbuild --define '_topdir /tmp/b' -bb /task/in/e.spec; cp /tmp/b/RPMS/*/*.rpm e.txt")
-    if outcome.failure is not None:
-        assert outcome.failure.fault == "BuildError", outcome.failure
-    assert [file.name for artifact in outcome.artifacts for file in artifact.files] in ([], ["e.txt"])
-    ground.assert_untouched()
+    recipe = TOY + FILE.format(spec=head + SPECS[name] + files)
+    script = "rpmbuild --define '_topdir /tmp/b' -bb /task/in/e.spec; cp /tmp/b/RPMS/*/*.rpm e.txt"
+    ended = ground.run(script, image=task_image, limits=limits, recipe=recipe)
+    assert ended.fault in {"", "BuildError"}, ended
+    assert ended.names in ([], ["e.txt"])
+    assert_untouched(ground, ended)
 
 
 def test_there_are_at_least_sixty() -> None:
