@@ -7,6 +7,7 @@ import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import sysconfig
@@ -19,10 +20,16 @@ from tests.podmanhost import podman
 from tools import standin
 
 ROOT = Path(__file__).parents[2]
+TUN = Path("/dev/net/tun")
+WITH_TUN = 'mount --bind "$0" /dev/net/tun && exec "$@"'
 
 
 class Person:
-    """`run` runs a program as the user; `close` removes the user and everything that is hers."""
+    """`run` runs a program as the user; `close` removes the user and everything that is hers.
+
+    `network` says whether her containers can have one. Where the host keeps /dev/net/tun from users, her processes
+    get one of their own, in a mount namespace of their own: nothing of the host is changed.
+    """
 
     def __init__(self, folder: Path, kind: str = "t") -> None:
         """Below `folder`; `kind` tells users of one session apart."""
@@ -55,7 +62,22 @@ class Person:
             self.environ["CONTAINERS_CONF"] = str(config / "used.conf")
         for path in (self.runtime, *self.home.rglob("*"), self.home):
             os.chown(path, self.uid, self.uid)
+        self._tun: Path | None = None
+        self.network = self._tunnel(folder / "tun")
         self.python = self._python()
+
+    def _tunnel(self, node: Path) -> bool:
+        """Whether she can make a tunnel device, and with what: the host's, or a node of her own."""
+        if not TUN.exists() or not any(map(shutil.which, ("slirp4netns", "pasta"))):
+            return False
+        if not os.access(TUN, os.R_OK | os.W_OK) or TUN.stat().st_mode & 0o006 != 0o006:
+            try:
+                os.mknod(node, stat.S_IFCHR | 0o666, os.makedev(10, 200))
+                node.chmod(0o666)
+            except OSError:
+                return False
+            self._tun = node
+        return self.run("sh", "-c", f"exec 3<>{TUN}", check=False).returncode == 0
 
     def _python(self) -> str:
         """A python of our own version that the user may run (ours may lie in a home directory)."""
@@ -68,7 +90,8 @@ class Person:
     def command(self, *words: str | Path) -> list[str]:
         """What root runs to run `words` as the user; one process."""
         became = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups", "--inh-caps=-all"]
-        return [*became, *map(str, words)]
+        inside = ["unshare", "--mount", "--propagation", "private", "sh", "-c", WITH_TUN, str(self._tun)]
+        return [*(inside if self._tun else []), *became, *map(str, words)]
 
     def run(
         self, *words: str | Path, check: bool = True, timeout: float = 200, stdin: int | None = subprocess.DEVNULL
