@@ -21,6 +21,7 @@ pytestmark = pytest.mark.podman
 
 ROOM = 60
 """Processes besides a bomb's: the plain users' engines, podman services, monitors."""
+PATIENCE = 60
 
 BOMB = """
 import os
@@ -57,15 +58,22 @@ def recipe(program: str, *, root: bool = False) -> str:
 
 
 class Counted:
-    """Counts the processes of the cage meanwhile, and starts one of the host's each time."""
+    """Counts the processes of the cage meanwhile, and starts one of the host's each time.
+
+    A bomb that nothing has ended after PATIENCE seconds is ended, and was `unheld`.
+    """
 
     def __init__(self, cage: Cage) -> None:
-        self.cage, self.most, self.refused = cage, 0, 0
+        self.cage, self.most, self.refused, self.unheld = cage, 0, 0, False
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._count)
 
     def _count(self) -> None:
+        end = time.monotonic() + PATIENCE
         while not self._over.wait(0.1):
+            if time.monotonic() > end:
+                self.unheld = True
+                self.cage.kill("/task/in/x")
             self.most = max(self.most, self.cage.processes())
             try:
                 subprocess.run(["true"], check=True)
@@ -111,6 +119,7 @@ def test_a_fork_bomb_meets_the_engines_limit_and_ends_in_time(plain: Plain, task
     assert "no end after 5 s" in ended.message
     assert 490 < counted.most < 500 + ROOM < NET  # the engine's number held, not the account's
     assert counted.refused == 0
+    assert not counted.unheld
     assert settled(plain)
 
 
@@ -148,6 +157,7 @@ def test_a_bomb_of_many_ids_ends_in_time_with_the_account_full(plain: Plain, sec
     assert ended.left == []
     assert 250 + ROOM < counted.most <= 1000 + ROOM
     assert counted.refused == 0
+    assert not counted.unheld
     assert settled(plain)
 
 
