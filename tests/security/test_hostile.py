@@ -115,6 +115,9 @@ def assert_untouched(ground: Ground, ended: Ended) -> None:
     assert sorted(path.name for path in outside.iterdir()) == ["precious"]
     assert (outside / "precious").read_text() == "precious"
     assert ended.left == []
+    end = time.monotonic() + 10
+    while monitors(ground.worker) and time.monotonic() < end:  # conmon goes after its container, late on a busy host
+        time.sleep(0.1)
     assert monitors(ground.worker) == []
     for path in results.rglob("*"):
         assert not path.is_symlink()
