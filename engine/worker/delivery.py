@@ -150,10 +150,12 @@ class HubDelivery:
                 buildroot.set_packages(origins.mark(before))
         except Exception as error:  # noqa: BLE001 - raised again by the task once the runner has cleaned up
             self.error = error
-            with suppress(
-                Exception
-            ):  # what was said so far belongs to the failure; the workspace goes before it is told
-                self.logs.finish()
+            self._send_logs()
+
+    def _send_logs(self) -> None:
+        """What was said so far belongs to a failure of ours, too; the workspace goes before that is told."""
+        with suppress(Exception):
+            self.logs.finish()
 
     def note(self, text: str) -> None:
         if text.startswith("not cleaned up:"):
@@ -180,9 +182,13 @@ class HubDelivery:
                 raise self.error
             if self.buildroot is not None and self.origins is not None and self.packages is not None:
                 self.buildroot.set_building()
-                after = self.packages.after()
-                if after is not None:
-                    self.buildroot.update_packages(self.origins.mark(after))
+                try:
+                    after = self.packages.after()
+                    if after is not None:
+                        self.buildroot.update_packages(self.origins.mark(after))
+                except Exception:
+                    self._send_logs()
+                    raise
             try:
                 self._upload(outcome.artifacts, workspace)
             except (koji.GenericError, OSError) as error:
