@@ -54,6 +54,7 @@ class PlannedStep:
     """One container with what its exit means. `timeout` in seconds; `message` the fault text template.
 
     `standby` True: passed over until a later step's `again` leads to it; `when_file`: unless a file matches.
+    `echo` True: its log begins with the command.
     """
 
     name: str
@@ -64,6 +65,7 @@ class PlannedStep:
     again: Again | None = None
     standby: bool = False
     when_file: str | None = None
+    echo: bool = False
     fails: Fault = "GenericError"
     exits: Mapping[str, Fault] = field(factory=dict)
     message: str = ""

@@ -78,6 +78,8 @@ def _step(number: int, step: PlannedStep) -> Iterator[str]:
     yield f"# step {number}, {step.name}" + (f": {step.summary}" if step.summary else "")
     exits = "".join(f", exit {code} {fault}" for code, fault in step.exits.items())
     yield f"# log {step.log}, timeout {step.timeout} s, fails as {step.fails}{exits}"
+    if step.echo:
+        yield "# the log begins with the command"
     if step.standby:
         yield "# passed over until a later step asks for it"
     if step.when_file is not None:

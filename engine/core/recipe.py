@@ -283,6 +283,7 @@ class Step:
         kind="expression",
     )
     when_file: str | None = doc("Glob below the workspace; passed over unless a file matches then.", None, kind="glob")
+    echo: bool = doc("True: its log begins with `$ ` and the command, as kojid logs its own.", False)
     again: Again | None = doc("Another round on a certain exit code.", None)
     fails: Fault = doc("Failure class of a non-zero exit.", "GenericError")
     exits: Mapping[str, Fault] = doc(

@@ -53,6 +53,7 @@ def render_steps(
                 again=step.again,
                 standby=step.standby is not None and rendering.holds(f"{place}.standby", step.standby),
                 when_file=step.when_file,
+                echo=step.echo,
                 fails=step.fails,
                 exits=step.exits,
                 message=step.message,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -98,6 +99,8 @@ class StepRunner:
             self.workspace.forget(step.container.log_path)
         self.progress.step_started(step, number, len(self.plan.steps), round_)
         self.phases.say(f"Start: {step_title(step, round_)}")
+        if step.echo:
+            sink(f"$ {shlex.join(step.container.argv)}\n".encode())
         try:
             outcome = self.manager.run(
                 step.container,

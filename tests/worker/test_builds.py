@@ -370,6 +370,8 @@ def test_createrepo(hub: HubStandIn, builder: WorkerProcess) -> None:
     assert directory == f"tasks/{task}/{task}"
     assert "repomd.xml" in names
     assert [name for name in names if "primary.sqlite" in name]
+    first = (hub.task_dir(task) / "createrepo.log").read_text().splitlines()[0]
+    assert first.startswith("$ createrepo_c --error-exit-val -vd -o ")
     assert {path.name for path in hub.task_dir(task).iterdir()} >= {*names, "createrepo.log"}
     primary = next(name for name in names if "primary.xml" in name)
     assert b"<package " in gzip.decompress((hub.task_dir(task) / primary).read_bytes())
