@@ -41,8 +41,8 @@ SOON = 0.5
 """Seconds between two looks while something ends."""
 FINAL_SWEEP = 120.0
 UPKEEP_LIMIT = 1800.0
-HUB_PATIENCE = 5.0
-"""Seconds after a stop signal that a call gets which waits for a hub that hangs."""
+HUB_PATIENCE, OPENING_PATIENCE = 5.0, 20.0
+"""Seconds after a stop signal that a call gets which waits for a hub that hangs; while a task is opened."""
 MARGIN = 5.0
 """Seconds that a turn may take longer than the last one before a check-in comes late."""
 SELF_CHECK = 300.0
@@ -124,7 +124,7 @@ class Daemon:
             with suppress(Exception):
                 session.logout()
             raise
-        self._handle_signals(session)
+        self._handle_signals(manager)
         self._containers().let_go()  # from here on only forked processes ask podman
         try:
             return self._loop(manager)
@@ -181,17 +181,23 @@ class Daemon:
         signal.signal(signal.SIGUSR1, restart)
         signal.signal(signal.SIGHUP, reload)
 
-    def _handle_signals(self, session: WorkerSession) -> None:
+    def _handle_signals(self, manager: Manager) -> None:
         """For the loop. What raises here does so within hub calls only; `Manager` knows its tasks all the same."""
 
+        patience = 0.0
+
         def stop(_number: int, _frame: FrameType | None) -> None:
+            nonlocal patience
+            patience = time.monotonic() + OPENING_PATIENCE
             self._stops += 1
-            if self._waiting_for_hub and (session.away_since is not None or self._stops > 1):
+            if self._waiting_for_hub and (manager.session.away_since is not None or self._stops > 1):
                 raise _StopNow
             signal.setitimer(signal.ITIMER_REAL, HUB_PATIENCE)
 
         def out_of_patience(_number: int, _frame: FrameType | None) -> None:
-            if self._waiting_for_hub:
+            if self._waiting_for_hub and manager.taking is not None and time.monotonic() < patience:
+                signal.setitimer(signal.ITIMER_REAL, HUB_PATIENCE)  # a slow hub may open the task later
+            elif self._waiting_for_hub:
                 raise _StopNow
 
         signal.signal(signal.SIGTERM, stop)
@@ -337,7 +343,9 @@ class Daemon:
         if sweeper.result:
             logger.error("not everything could be removed: %s", sweeper.result)
         try:
-            if mine := sorted({*stopped, *manager.tasks}):
+            # What was being taken when a signal cut the call off may be open by now.
+            cut_off = [] if manager.taking is None else [manager.taking]
+            if mine := sorted({*stopped, *manager.tasks, *cut_off}):
                 manager.session.host.freeTasks(mine)
                 logger.info("freed tasks %s", mine)
             manager.session.host.updateHost(task_load=0.0, ready=False)

@@ -67,6 +67,7 @@ class Manager(koji.daemon.TaskManager):  # type: ignore[misc]  # koji has no typ
         self.process = os.getpid()
         self.stopping = False
         self.taken: dict[int, float] = {}
+        self.taking: int | None = None
         self.outage = Outage(worker, check)
         self.last_check_in = 0.0
         self._killing: dict[int, float] = {}
@@ -139,7 +140,10 @@ class Manager(koji.daemon.TaskManager):  # type: ignore[misc]  # koji has no typ
         if task["id"] in self.pids:
             logger.info("task %d is taken again once its process (pid %d) is gone", task["id"], self.pids[task["id"]])
             return False
-        return bool(super().takeTask(task))
+        self.taking = task["id"]
+        taken = bool(super().takeTask(task))
+        self.taking = None
+        return taken
 
     def getNextTask(self) -> bool:  # noqa: N802 - koji's name
         taken = bool(super().getNextTask())

@@ -314,6 +314,19 @@ def test_sigterm_while_the_hub_hangs(hub: HubStandIn, make_worker: StartWorker, 
     assert any("EXTEND_TIMEOUT_USEC=" in text for text in worker.listen())
 
 
+@pytest.mark.parametrize("seconds", [3, 8])
+def test_sigterm_while_a_task_is_opened(hub: HubStandIn, worker: WorkerProcess, seconds: float) -> None:
+    hub.slow_answers(seconds)
+    task = hub.make_task("toy", ["never"])
+    wait_for(lambda: [call for call in hub.calls("getTaskInfo", who="builder1") if call.args[0] == task], 60)
+    worker.signal(signal.SIGTERM)  # the patience with the hub ends before the task has a process
+    time.sleep(6)
+    hub.slow_answers(0)
+    assert worker.wait(60) == 0
+    assert hub.task(task)["state_name"] == "FREE"
+    worker.assert_nothing_left()
+
+
 def test_sigterm_before_it_is_ready(hub: HubStandIn, make_worker: StartWorker) -> None:
     worker = make_worker().start(ready=False)
     wait_for(worker.containers, 20, worker.log.read_text())
