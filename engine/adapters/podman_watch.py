@@ -197,14 +197,15 @@ class _Tap:
         return bool(chunk)
 
 
-class _Waiter(threading.Thread):
+class _Waiter:
     """Waits for the exit in a thread of its own, because podman's answer blocks; `finished` is set at its end.
 
     Leaving the context without an exit (an exception in the caller) lets the thread end by itself.
     """
 
     def __init__(self, api: PodmanApi, handle: ContainerHandle) -> None:
-        super().__init__(name=f"wait for {handle.name}", daemon=True)
+        # Not a Thread itself: our `_handle` would hide one that threads have since Python 3.13.
+        self._thread = threading.Thread(target=self._run, name=f"wait for {handle.name}", daemon=True)
         self.finished = threading.Event()
         self._api = api
         self._handle = handle
@@ -212,13 +213,13 @@ class _Waiter(threading.Thread):
         self._result: dict[str, Any] | BaseException | None = None
 
     def __enter__(self) -> _Waiter:
-        self.start()
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._abandoned = True
 
-    def run(self) -> None:
+    def _run(self) -> None:
         try:
             self._result = self._until_exited()
         except BaseException as error:  # shown by state(), in the caller's thread
