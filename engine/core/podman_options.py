@@ -99,8 +99,10 @@ def _container_options(spec: ContainerSpec) -> Iterator[Option]:
     yield from _limits(spec.limits, own_ids=spec.own_ids is not None)
     yield _option("--log-driver=k8s-file", log_configuration={"driver": "k8s-file"})
     if spec.log_path is not None:
-        word = f"--log-opt={_csv(f'path={spec.log_path}')}"
-        yield _option(word, log_configuration={"path": spec.log_path})
+        # podman 4 splits log options at commas and takes quotes off, podman 5 does neither.
+        for separator in (",", '"', "\n", "\r"):
+            _separable(spec.log_path, separator, f"container {spec.name}", "log_path")
+        yield _option(f"--log-opt=path={spec.log_path}", log_configuration={"path": spec.log_path})
     yield _option("--stop-signal=SIGTERM", stop_signal=15)
     yield _option(f"--stop-timeout={spec.stop_timeout}", stop_timeout=spec.stop_timeout)
     yield _option("--init", init=True)
@@ -122,8 +124,6 @@ def _no_surprises() -> Iterator[Option]:
     # A worker under systemd has NOTIFY_SOCKET; podman would hand it to the container.
     yield _option("--sdnotify=ignore", sdnotifyMode="ignore")
     yield _option("--pull=never")  # the API's create never pulls
-    # The command line notes the absence of a terminal; so that `podman inspect` cannot tell them apart.
-    yield Option((), {"annotations": {"io.kubernetes.cri-o.TTY": "false"}})
 
 
 def _operands(spec: ContainerSpec) -> Iterator[Option]:
@@ -237,10 +237,3 @@ def _separable(text: str, separator: str, where: str, path: str) -> None:
     if separator in text:
         problem = f"podman's command line cannot express {separator!r} in {text!r}"
         raise BadInput([Problem(where, path, problem, f"use a name without {separator!r}")])
-
-
-def _csv(text: str) -> str:
-    """One item of an option that podman splits at commas (log options are; volumes and env are not)."""
-    if any(char in text for char in ',"\r\n'):
-        return '"' + text.replace('"', '""') + '"'
-    return text

@@ -58,7 +58,7 @@ def test_both_streams_reach_the_log(engine: Engine) -> None:
 
 
 def test_log_file_at_the_wanted_path(engine: Engine) -> None:
-    path = engine.folder / "log, with comma"
+    path = engine.folder / "log of a run"
     path.write_bytes(b"of an earlier attempt\n")
     seen = bytearray()
     engine.manager.run(engine.spec(*commands.HELLO_ONLY, log_path=str(path)), log=seen.extend)

@@ -46,8 +46,10 @@ def test_every_nasty_text_as_an_argument() -> None:
 
 @pytest.mark.parametrize("field", ["name", "image", "workdir", "hostname", "log_path", "selinux_type", "selinux_level"])
 def test_nasty_text_in_every_text_field(field: str) -> None:
+    refused = ',"\n\r' if field == "log_path" else ""  # see test_twin.py
     for text in NASTY:
-        assert_exact(attrs.evolve(samples.BASE, **{field: f"x{text}"}))
+        if not set(text) & set(refused):
+            assert_exact(attrs.evolve(samples.BASE, **{field: f"x{text}"}))
 
 
 def test_nasty_text_in_tables_and_mounts() -> None:

@@ -130,6 +130,9 @@ def test_an_anchor_prints_its_creation_and_its_mount() -> None:
         ({"tmpfs": (TmpfsMount(target="/t:exec", size=1),)}, "tmpfs[0].target"),
         ({"secrets": (SecretMount(name="a", target="/t,mode=0777"),)}, "secrets[0].target"),
         ({"secrets": (SecretMount(name="a,type=env", target="/t"),)}, "secrets[0].name"),
+        ({"log_path": "/a,size=1"}, "log_path"),
+        ({"log_path": '/a"b'}, "log_path"),
+        ({"log_path": "/a\nb"}, "log_path"),
         ({"argv": ()}, "argv"),
     ],
 )
