@@ -140,7 +140,7 @@ def test_containers_may_see_the_hubs_tree_wherever_it_is(tmp_path: Path) -> None
     assert loaded.origin("adjutant_container_mounts") == "default, from hub.topdir"
     assert loaded.notes == ()
     rule = 'adjutant_container_mounts = [{ source = "/SOURCE", target = "/srv/koji" }]\n[hub]\ntopdir = "/srv/koji"\n'
-    assert load(tmp_path, rule.replace("/SOURCE", "/srv")).notes == ()
+    assert load(tmp_path, rule.replace("/SOURCE", "/srv/koji")).notes == ()
     assert [
         str(note).replace(f"{tmp_path}/", "") for note in load(tmp_path, rule.replace("/SOURCE", "/mnt/koji")).notes
     ] == [
