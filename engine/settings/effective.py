@@ -178,7 +178,7 @@ def _uncovered(values: Mapping[str, Effective], file: WorkerFile) -> Iterator[Pr
     used = values["hub.topdir"].origin != "default" or Path(topdir).is_dir()
     if used and policy.rule_for(topdir, file.adjutant_container_mounts) is None:
         cure = f'add {{ source = "{topdir}", target = "{topdir}" }}'
-        text = f"does not allow hub.topdir, {topdir}: tasks that read it there (createrepo) are refused"
+        text = f"does not allow hub.topdir, {topdir}: tasks that read it there are refused"
         yield Problem(values[MOUNTS].origin, "", text, cure)
 
 
