@@ -22,6 +22,7 @@ import requests
 from attrs import evolve, frozen
 
 from engine.adapters.recipes import RecipeDirectory
+from engine.adapters.tag_images import TagImages
 from engine.adapters.this_host import this_host
 from engine.core import templates
 from engine.core.errors import BadInput, InfrastructureError, Problem
@@ -109,11 +110,13 @@ def gather(  # noqa: PLR0913 - each is one source of facts
     *,
     host: HostFacts | None = None,
     host_arches: str = "",
+    tag_images: TagImages | None = None,
 ) -> Gathered:
     """Ask the hub what the recipe's `facts` name. koji errors come through as they are.
 
-    `host_arches` are the hub's words for this host (space separated): they decide the architecture of a noarch
-    task. Without them the host's own architecture does.
+    `tag_images` remembers what tags say of images; without it the hub is asked. `host_arches` are the hub's words for
+    this host (space separated): they decide the architecture of a noarch task. Without them the host's own
+    architecture does.
     """
     host = host or this_host()
     asked = _Asked(recipe, request, settings, host)
@@ -132,6 +135,7 @@ def gather(  # noqa: PLR0913 - each is one source of facts
         repo=repo,
         old_repo=old,
         build_tag=tag,
+        tag_image=_tag_image(session, tag, repo, settings, tag_images),
         external_repos=tuple(_external(rows, arch)),
         repos=_package_repos(repo, arch),
         macros=tuple(_prefixed(extra, MACRO)),
@@ -139,6 +143,16 @@ def gather(  # noqa: PLR0913 - each is one source of facts
         buildroot=BuildrootFacts(arch=arch) if recipe.buildroot else None,
     )
     return Gathered(facts=facts, notes=tuple(_unhonoured(recipe, extra)), external_rows=rows)
+
+
+def _tag_image(
+    session: Session, tag: TagFacts | None, repo: RepoFacts | None, settings: Settings, known: TagImages | None
+) -> str | None:
+    """What the task's tag says of the image now; not asked where the operator allows no tag to say it."""
+    tag_id = tag.id if tag else repo.tag_id if repo else None
+    if tag_id is None or not settings.adjutant_images_allowed:
+        return None
+    return (known or TagImages(None, 0)).image(session, tag_id)
 
 
 def asked_tag(session: Session, recipe: Recipe, request: TaskRequest, settings: Settings) -> TagFacts | None:

@@ -179,6 +179,9 @@ class Settings:
     adjutant_images_allowed: tuple[str, ...] = doc(
         "Globs of the images that a hub tag's extra `adjutant.image` may name; empty: none.", ()
     )
+    adjutant_images_ttl: int = doc(
+        "Seconds that a tag's `adjutant.image` is believed; 0: asked anew.", 300, ge=0
+    )
     adjutant_secrets: Mapping[str, str] = doc("Host files of the secrets that steps may name, by name.", factory=dict)
     worker_id: str = doc("Names this worker in labels and container names.", "local")
     workdir: str = doc("Host directory of the tasks' workspaces.", "/var/tmp/koji-adjutant")  # noqa: S108 - a state directory, made 0700 by its adapter
@@ -206,6 +209,7 @@ class Facts:
     repo: RepoFacts | None = doc("The task's repo.", None)
     old_repo: RepoFacts | None = doc("The repo to update from.", None)
     build_tag: TagFacts | None = doc("The build config at the repo's event.", None)
+    tag_image: str | None = doc("The image that the task's tag names now, empty for none; None: not asked.", None)
     external_repos: tuple[ExternalRepo, ...] = doc("External repos of the repo's tag.", ())
     repos: tuple[PackageRepo, ...] = doc("Repositories that packages are installed from.", ())
     macros: tuple[NameValue, ...] = doc("rpm macros the tag sets.", ())

@@ -14,7 +14,7 @@ import attrs
 from engine.core import policy, templates
 from engine.core.errors import BadInput, EngineError, HostUnfit, Problem, TaskFailed
 from engine.core.facts import BuildrootFacts, Facts, ProbeAnswer, TaskRequest
-from engine.core.images import ImageChoice, choose_image
+from engine.core.images import TAG_EXTRA, ImageChoice, choose_image
 from engine.core.plan import Plan, PlannedFile, PlannedInput, Workspace
 from engine.core.recipe import Buildroot, Input, Recipe
 from engine.core.rendering import Rendering, container_name, labels, selinux_level
@@ -199,12 +199,15 @@ def image_choice(request: TaskRequest, facts: Facts) -> ImageChoice:
     if facts.image:
         return ImageChoice(facts.image, "given with the request")
     tag, repo, settings = facts.build_tag, facts.repo, facts.settings
+    extra = tag.extra if tag else None
+    if facts.tag_image is not None:
+        extra = {TAG_EXTRA: facts.tag_image} if facts.tag_image else {}
     return choose_image(
         method=request.method,
         arch=request.arch,
         default=settings.adjutant_task_image_default,
         tag=tag.name if tag else repo.tag_name if repo else "",
-        extra=tag.extra if tag else None,
+        extra=extra,
         rules=settings.adjutant_images,
         allowed=settings.adjutant_images_allowed,
     )

@@ -203,6 +203,7 @@ def _plan_settings(file: WorkerFile) -> Settings:
         adjutant_container_timeouts=file.adjutant_container_timeouts,
         adjutant_images=file.adjutant_images,
         adjutant_images_allowed=file.adjutant_images_allowed,
+        adjutant_images_ttl=file.adjutant_images_ttl,
         adjutant_secrets=file.adjutant_secrets,
         worker_id=worker.id,
         workdir=hub.workdir,

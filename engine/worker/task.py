@@ -21,6 +21,7 @@ from engine.adapters import probes
 from engine.adapters.hub import Gathered
 from engine.adapters.hub_files import HubFiles
 from engine.adapters.podman import PodmanManager
+from engine.adapters.tag_images import TagImages
 from engine.adapters.workspace import TaskDirectory, Workdir
 from engine.buildroot import PodmanSnapshotImages, Prepared, prepare
 from engine.buildroot.rooted import RootedManager
@@ -132,7 +133,12 @@ class RecipeTask(koji.tasks.BaseTaskHandler):  # type: ignore[misc]  # koji has 
         request = self._request(self.taskinfo)
         hostdata = self.session.host.getHost() if recipe.buildroot else {}
         gathered = hub_facts.gather(
-            self.session, recipe, request, context.settings, host_arches=hostdata.get("arches", "")
+            self.session,
+            recipe,
+            request,
+            context.settings,
+            host_arches=hostdata.get("arches", ""),
+            tag_images=TagImages(context.state.path / "tag-images", context.settings.adjutant_images_ttl),
         )
         facts = gathered.facts
         if recipe.probes:

@@ -144,8 +144,8 @@ def test_containers_may_see_the_hubs_tree_wherever_it_is(tmp_path: Path) -> None
     assert [
         str(note).replace(f"{tmp_path}/", "") for note in load(tmp_path, rule.replace("/SOURCE", "/mnt/koji")).notes
     ] == [
-        "worker.toml: adjutant_container_mounts: does not allow hub.topdir, /srv/koji: tasks that read it there are refused "
-        '(add { source = "/srv/koji", target = "/srv/koji" })'
+        "worker.toml: adjutant_container_mounts: does not allow hub.topdir, /srv/koji: tasks that read it there "
+        'are refused (add { source = "/srv/koji", target = "/srv/koji" })'
     ]
 
 
