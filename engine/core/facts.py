@@ -179,9 +179,7 @@ class Settings:
     adjutant_images_allowed: tuple[str, ...] = doc(
         "Globs of the images that a hub tag's extra `adjutant.image` may name; empty: none.", ()
     )
-    adjutant_images_ttl: int = doc(
-        "Seconds that a tag's `adjutant.image` is believed; 0: asked anew.", 300, ge=0
-    )
+    adjutant_images_ttl: int = doc("Seconds that a tag's `adjutant.image` is believed; 0: asked anew.", 300, ge=0)
     adjutant_secrets: Mapping[str, str] = doc("Host files of the secrets that steps may name, by name.", factory=dict)
     worker_id: str = doc("Names this worker in labels and container names.", "local")
     workdir: str = doc("Host directory of the tasks' workspaces.", "/var/tmp/koji-adjutant")  # noqa: S108 - a state directory, made 0700 by its adapter

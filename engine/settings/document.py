@@ -34,9 +34,7 @@ class WorkerFile:
     adjutant_images_allowed: tuple[str, ...] = doc(
         "Globs of the images that a hub tag's extra `adjutant.image` may name; empty: none.", ()
     )
-    adjutant_images_ttl: int = doc(
-        "Seconds that a tag's `adjutant.image` is believed; 0: asked anew.", 300, ge=0
-    )
+    adjutant_images_ttl: int = doc("Seconds that a tag's `adjutant.image` is believed; 0: asked anew.", 300, ge=0)
     adjutant_secrets: Mapping[str, str] = doc("Host files of the secrets that steps may name, by name.", factory=dict)
     limits: Limit = doc("Ceiling for one container.", factory=Limit)
     buildroots: BuildrootLimits = doc("What stored roots may cost.", factory=BuildrootLimits)
