@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from engine.adapters.podman import PodmanConfig, PodmanManager
+from engine.buildroot.images import LABEL_KEY, LABEL_OWNER
 from engine.core.manager import ContainerTimeouts
 from tools import standin
 
@@ -37,8 +39,8 @@ def podman(*words: str | Path, env: dict[str, str] | None = None, check: bool = 
 
 
 @pytest.fixture(scope="session")
-def podman_host() -> Iterator[None]:
-    """podman with the configuration this host needs; skips where there is none."""
+def podman_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """podman with the configuration this host needs; skips where there is none. Roots that tests stored go after."""
     if shutil.which("podman") is None:
         pytest.skip("podman is not installed")
     conf = standin.containers_conf()
@@ -46,7 +48,17 @@ def podman_host() -> Iterator[None]:
     if conf is not None:
         patch.setenv("CONTAINERS_CONF", str(conf))
     yield
+    _forget_roots(tmp_path_factory.getbasetemp())
     patch.undo()
+
+
+def _forget_roots(base: Path) -> None:
+    """Remove stored roots of work directories below `base`; tests take up each other's, so not before the end."""
+    listed = podman("images", "--all", "--format", "json", "--filter", f"label={LABEL_KEY}", check=False)
+    owners = {image["Id"]: (image.get("Labels") or {}).get(LABEL_OWNER, "") for image in json.loads(listed or "[]")}
+    for image, owner in owners.items():  # newest first, so a layer goes before what it lies upon
+        if Path(owner).is_relative_to(base):
+            podman("rmi", "--force", image, check=False)
 
 
 def busybox() -> Path:
