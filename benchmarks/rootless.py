@@ -1,22 +1,20 @@
-"""The same builds by root and by a plain user, one after the other: ``pytest -s benchmarks/rootless.py``.
+"""The cases of `benchmarks.buildroot` as a plain user: ``pytest -s benchmarks/rootless.py``, as root.
 
-A file of pytest because the plain user is a fixture of the tests: made in a mount namespace of its own, as root.
-Each part is a process of its own that prints the measured seconds as JSON.
+A file of pytest because the plain user is a fixture of the tests: made in a mount namespace of its own. The cases run
+in a process of that user, with her own podman storage and her own copy of the repository.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
-import xml.etree.ElementTree as ElementTree
 from datetime import datetime
 from pathlib import Path
 
-from benchmarks.buildroot import BOTH, ONE_LEVEL, RUNS, Bench
-from benchmarks.measure import Times, row, table
+from benchmarks.buildroot import RUNS, SAMPLES, SHORT, Bench, bench_repo, cases
+from benchmarks.measure import table
 from engine.adapters.podman import PodmanConfig, PodmanManager
 from tests.buildroot.roots import SmallRepo
 from tests.podmanhost import podman_host, task_image
@@ -24,38 +22,27 @@ from tests.run.test_rootless import User, user
 from tools import standin
 
 __all__ = ["podman_host", "task_image", "user"]
-GOALS = {"hit": "overhead ≤ 0.8 s", "hit, requirements there": "overhead ≤ 0.4 s"}
 
 
-def part(folder: str, repo: str, image: str, srpm: str) -> None:
-    """Seconds of builds of one source package: ``{"hit": [[whole, overhead], …], …, "miss": seconds}``."""
+def part(folder: str, repo: str, members: str, image: str, *srpms: str) -> None:
+    """The cases, in this process."""
+    own = SmallRepo.__new__(SmallRepo)  # what root made; its packages are copied, not linked
+    own.path, own.source, own.members = Path(folder, "repo"), Path(repo), members.split()
+    shutil.copytree(repo, own.path)
     with PodmanManager(PodmanConfig(worker_id=f"bench-{os.getpid()}")) as manager:
-        place = Bench(Path(folder), manager, image, SmallRepo.__new__(SmallRepo))
-        place.repo.path = Path(repo)
-        first = place.job(Path(srpm), BOTH)  # makes the root, notes the requirements
-        found = {"hit": [place.job(Path(srpm), ONE_LEVEL) for _ in range(RUNS)]}
-        place.job(Path(srpm), BOTH)
-        found["hit, requirements there"] = [place.job(Path(srpm), BOTH) for _ in range(RUNS)]
-        assert all(job.report and job.report.decision == "hit" for jobs in found.values() for job in jobs)
-        assert all(job.report and job.report.cached_requirements for job in found["hit, requirements there"])
-    numbers: dict[str, object] = {name: [[job.whole, job.overhead] for job in jobs] for name, jobs in found.items()}
-    print(json.dumps({**numbers, "miss": first.ready if first.report and first.report.decision == "full" else None}))
+        place = Bench(Path(folder), manager, image, own)
+        try:
+            cases(place, {Path(srpm).parent.name: Path(srpm) for srpm in srpms}, misses=2 if SHORT else RUNS)
+        finally:
+            place.forget()
 
 
-def forget(folder: str, image: str) -> None:
-    """Remove the roots that were made."""
-    with PodmanManager(PodmanConfig(worker_id=f"bench-{os.getpid()}")) as manager:
-        Bench(Path(folder), manager, image, SmallRepo.__new__(SmallRepo)).forget()
-
-
-def test_rootless_beside_rootful(user: User, task_image: str, tmp_path: Path) -> None:  # noqa: F811 - fixtures
-    world = standin.world_repo()
-    comps = ElementTree.parse(next((world / "repodata").glob("*comps.xml")))
-    group = next(found for found in comps.iter("group") if found.findtext("id") == "build")
-    repo = SmallRepo(user.top / "repo", world, [found.text or "" for found in group.iter("packagereq")])
-    repo.members.remove("marker")
-    repo.index()
-    samples = {name: shutil.copy(standin.srpm(name), user.top) for name in ("hello-noarch", "hz")}
+def test_builds_of_a_plain_user(user: User, task_image: str) -> None:  # noqa: F811 - fixtures
+    repo = bench_repo(user.top / "repo", user.top)
+    srpms = []
+    for name in SAMPLES[:2] if SHORT else SAMPLES:
+        (user.top / name).mkdir()
+        srpms.append(shutil.copy(standin.srpm(name), user.top / name))
     graph, run = user.top / "home/.local/share/containers/storage", user.top / "run/containers"
     (user.top / "storage.conf").write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{graph}"\nrunroot = "{run}"\n')
     archive = user.top / "image.tar"
@@ -64,35 +51,26 @@ def test_rootless_beside_rootful(user: User, task_image: str, tmp_path: Path) ->
     loaded = user.run("podman", "load", "--quiet", "--input", archive)
     archive.unlink()
     assert loaded.returncode == 0, loaded.stderr
-    table(f"Builds of root and of a plain user ({datetime.now():%Y-%m-%d %H:%M}, {os.cpu_count()} cores)")
-    own = ["-m", "benchmarks.rootless"]
-    folders = {"rootful": tmp_path, "rootless": user.top / "home"}
-    try:
-        for name, srpm in samples.items():
-            for who, folder in folders.items():
-                load = os.getloadavg()[0]
-                words = [sys.executable, *own, folder, repo.path, task_image, srpm]
-                done = user.run(*words) if who == "rootless" else _by_root(words)
-                assert done.returncode == 0, done.stderr
-                measured = json.loads(done.stdout.splitlines()[-1])
-                if measured["miss"] is not None:
-                    row(f"full miss, {who}: ready to build", f"{measured['miss']:.1f} s (n=1), load {load:.1f}")
-                for case, goal in GOALS.items():
-                    whole, overhead = (Times(tuple(column)) for column in zip(*measured[case], strict=True))
-                    row(f"{name}, {who}: {case}", f"whole {whole}, overhead {overhead}, load {load:.1f} before", goal)
-    finally:
-        _by_root([sys.executable, *own, tmp_path, task_image])
-        user.run(sys.executable, *own, user.top / "home", task_image)
-
-
-def _by_root(words: list[str | Path]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False, timeout=200)
+    load = os.getloadavg()[0]
+    table(f"Buildroots ({datetime.now():%Y-%m-%d %H:%M}, {os.cpu_count()} cores, load {load:.1f} before, a plain user)")
+    words = [
+        sys.executable,
+        "-m",
+        "benchmarks.rootless",
+        user.top / "home",
+        repo.path,
+        " ".join(repo.members),
+        task_image,
+    ]
+    done = user.run(*words, *srpms, timeout=3000)
+    print(done.stdout)
+    assert done.returncode == 0, done.stderr
 
 
 def main() -> None:
     """Run it by pytest."""
-    subprocess.run([sys.executable, "-m", "pytest", "-q", "-s", __file__], check=True)
+    subprocess.run([sys.executable, "-m", "pytest", "-q", "-s", "--timeout=3600", __file__], check=True)
 
 
 if __name__ == "__main__":
-    part(*sys.argv[1:]) if len(sys.argv) == 5 else forget(*sys.argv[1:])
+    part(*sys.argv[1:])

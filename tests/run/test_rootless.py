@@ -52,7 +52,7 @@ class User:
 
     top: Path
 
-    def run(self, *words: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str | Path, stdin: str = "", timeout: float = 120) -> subprocess.CompletedProcess[str]:
         prefix = sys.base_prefix
         closed = not os.stat("/" + prefix.split("/")[1]).st_mode & 0o001
         conf = standin.containers_conf()
@@ -61,7 +61,13 @@ class User:
         script = ENTER % {"uid": UID, "code": CODE}
         command = ["unshare", "--mount", "--propagation", "private", "bash", "-c", script, "_", self.top, *words]
         return subprocess.run(
-            list(map(str, command)), env=environ, input=stdin, capture_output=True, text=True, timeout=120, check=False
+            list(map(str, command)),
+            env=environ,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
 
     def engine(self, *words: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
