@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
 from types import FrameType
 from typing import Any
@@ -266,17 +267,17 @@ class Daemon:
             self._keep_up(manager)
 
     def _keep_up(self, manager: Manager) -> None:
-        """Now and then, when no task runs, look after the stored roots; beside the loop, not in it."""
+        """Now and then, best when no task runs, look after the stored roots; beside the loop, not in it."""
         if self._upkeep is not None and self._upkeep.ended():
             if self._upkeep.result:
                 logger.warning("looking after stored roots: %s", self._upkeep.result)
             self._upkeep = None
-        busy = bool(manager.pids) or manager.restart_pending or manager.stopping or bool(self._stops)
-        if self._upkeep is None and self._pace.due(time.monotonic(), busy=busy):
+        busy, ending = bool(manager.pids), manager.restart_pending or manager.stopping or bool(self._stops)
+        if self._upkeep is None and not ending and self._pace.due(time.monotonic(), busy=busy):
             housekeeping = Housekeeping(
                 self.config.settings, self._containers, hub=self.config.hub, recipes=self.recipes.recipes
             )
-            self._upkeep = SideJob(housekeeping.upkeep, UPKEEP_LIMIT)
+            self._upkeep = SideJob(partial(housekeeping.upkeep, busy=busy), UPKEEP_LIMIT)
 
     def _once_done(self, manager: Manager, taken: bool) -> bool:
         """With --once: no second task, and the end when the first has ended."""

@@ -34,11 +34,12 @@ CHECK_TIMEOUT = 60.0
 class UpkeepPace:
     """When upkeep is due: at the start, some time after the last one if tasks ran since, seldom if none did.
 
-    Each time it asks podman, whose private service else ends by itself and gives its memory back
+    While tasks run it waits for a gap between them, but no longer than an hour: a builder that is never idle would
+    fill its disk. Each time it asks podman, whose private service else ends by itself and gives its memory back
     (`engine.adapters.podman_service`).
     """
 
-    AFTER_TASKS, IDLE = 600.0, 6 * 3600.0
+    AFTER_TASKS, BUSY, IDLE = 600.0, 3600.0, 6 * 3600.0
 
     def __init__(self, *, often: bool = False) -> None:
         """`often`: as if tasks ran all the time, for roots are to be made ahead of them."""
@@ -46,10 +47,10 @@ class UpkeepPace:
         self._often = self._worked = often
 
     def due(self, now: float, *, busy: bool) -> bool:
-        """True when it is to be done now (seconds of any clock); never while tasks run."""
+        """True when it is to be done now (seconds of any clock). `busy`: tasks run."""
         self._worked = self._worked or busy
-        wait = self.AFTER_TASKS if self._worked else self.IDLE
-        if busy or (self._last is not None and now < self._last + wait):
+        wait = self.BUSY if busy else self.AFTER_TASKS if self._worked else self.IDLE
+        if self._last is not None and now < self._last + wait:
             return False
         self._last, self._worked = now, self._often
         return True
@@ -106,15 +107,15 @@ class Housekeeping:
         if not room.f_bavail:
             raise InfrastructureError(f"self-check: no space left in {workdir.path}")
 
-    def upkeep(self) -> None:
-        """Hold the limits of stored roots, remove what dead processes left, of making them and of tasks; and make the
-        roots that the operator wants to be there before a task needs them."""
+    def upkeep(self, *, busy: bool = False) -> None:
+        """Hold the limits of stored roots, remove what dead processes left, of making them and of tasks; and, unless
+        `busy`, make the roots that the operator wants to be there before a task needs them."""
         manager = self.manager()
         upkeep(self.settings, PodmanSnapshotImages(manager.service), manager)
         done = collect(manager, worker_id=self.settings.worker_id, workdir=self.settings.workdir)
         if done.failed:
             raise InfrastructureError("; ".join(done.failed))
-        if self.settings.buildroots.warm and self.hub is not None:
+        if self.settings.buildroots.warm and self.hub is not None and not busy:
             warm(self.settings, self.recipes, self.hub, manager)
 
     def sweep(self, task_id: int | None = None) -> None:
