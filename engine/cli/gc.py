@@ -36,8 +36,9 @@ def gc(
     import attrs
 
     from engine.adapters.podman import PodmanConfig, PodmanManager
+    from engine.adapters.worker_names import elsewhere
     from engine.cli.local import local_settings
-    from engine.core.errors import EXIT_INFRASTRUCTURE
+    from engine.core.errors import EXIT_INFRASTRUCTURE, BadInput, Problem
     from engine.gc import collect
     from engine.settings import load_settings
 
@@ -46,12 +47,16 @@ def gc(
     if local:
         settings = local_settings(config, workdir=workdir)
     worker = worker or settings.worker_id
+    place = settings.workdir if local or workdir is None else workdir
+    if other := elsewhere(worker, place):
+        cure = f"say --workdir {other}"
+        raise BadInput([Problem("command line", "--worker", f"'{worker}' runs with the work directory {other}", cure)])
     podman = PodmanConfig(worker_id=worker, socket=loaded.worker.podman, timeouts=settings.adjutant_container_timeouts)
     with PodmanManager(podman) as manager:
         done = collect(
             manager,
             worker_id=worker,
-            workdir=settings.workdir if local or workdir is None else workdir,
+            workdir=place,
             kept_seconds=None if kept_hours is None else kept_hours * 3600,
             dry_run=dry_run,
         )

@@ -24,6 +24,7 @@ import koji.util
 
 from engine.adapters.leftover_services import remove_stale_services
 from engine.adapters.podman import PodmanConfig, PodmanManager
+from engine.adapters.worker_names import WorkerName
 from engine.core.errors import EXIT_INFRASTRUCTURE, EXIT_OK, BadInput, Problem
 from engine.worker.config import WorkerConfig
 from engine.worker.housekeeping import Housekeeping, UpkeepPace
@@ -59,6 +60,7 @@ class Daemon:
     def __init__(self, config: WorkerConfig, recipes: ServedRecipes) -> None:
         self.config, self.recipes = config, recipes
         self.state = StateDirectory(config.settings.workdir)
+        self.name = WorkerName(config.settings.worker_id, config.settings.workdir)
         self.notifier = Notifier()
         self.started = time.time()
         self.version = version("koji-adjutant")
@@ -84,12 +86,14 @@ class Daemon:
         if not self.recipes.recipes:
             raise BadInput(self.recipes.problems or [Problem("settings", "worker.recipes", "no recipe was found")])
         self.state.take_lock()
-        self.state.write(self._known())
-        remove_stale_services()  # of a daemon that was killed; each would linger for minutes
         try:
+            self.name.take()
+            self.state.write(self._known())
+            remove_stale_services()  # of a daemon that was killed; each would linger for minutes
             with PodmanManager(self._podman_config()) as self._podman:
                 return self._serve()
         finally:
+            self.name.release()
             self.state.release_lock()
 
     def _podman_config(self) -> PodmanConfig:
@@ -380,6 +384,7 @@ class Daemon:
         manager.end_jobs()
         manager.session.logout()
         self._containers().close()
+        self.name.release()
         self.state.release_lock()
         signal.set_wakeup_fd(-1)
         self.notifier.restore()

@@ -9,8 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from engine.core.errors import InfrastructureError
+from engine.adapters.worker_names import WorkerName, elsewhere
+from engine.cli.gc import gc
+from engine.core.errors import BadInput, InfrastructureError
 from engine.worker.notify import Notifier
 from engine.worker.processes import SideJob, die_with_parent, is_running, start_time
 from engine.worker.state import StateDirectory
@@ -135,3 +138,30 @@ def test_without_systemd_nothing_happens() -> None:
     notifier = Notifier({})
     notifier.send(READY=1)
     notifier.alive()
+
+
+def test_two_workers_of_one_host_have_two_names(tmp_path: Path) -> None:
+    """Else each would remove the other's containers; `engine gc` asks before it does."""
+    first, second = (WorkerName("w", str(tmp_path / name), tmp_path) for name in "ab")
+    assert elsewhere("w", str(tmp_path / "a"), tmp_path) is None
+    first.take()
+    with pytest.raises(InfrastructureError, match=f"named 'w' runs on this host .* {tmp_path}/a .*another worker.id"):
+        second.take()
+    assert elsewhere("w", str(tmp_path / "a"), tmp_path) is None
+    assert elsewhere("w", str(tmp_path / "b"), tmp_path) == str(tmp_path / "a")
+    assert elsewhere("other", str(tmp_path / "b"), tmp_path) is None
+    first.release()
+    assert elsewhere("w", str(tmp_path / "b"), tmp_path) is None
+    second.take()
+    second.release()
+
+
+def test_gc_leaves_a_living_worker_of_another_work_directory_alone(tmp_path: Path) -> None:
+    holder = WorkerName(f"gc-name-{os.getpid()}", str(tmp_path / "a"))
+    holder.take()
+    try:
+        words = ["--worker", f"gc-name-{os.getpid()}", "--workdir", str(tmp_path / "b"), "--dry-run"]
+        with pytest.raises(BadInput, match=f"runs with the work directory {tmp_path}/a .*--workdir {tmp_path}/a"):
+            CliRunner().invoke(gc, words, catch_exceptions=False)
+    finally:
+        holder.release()
