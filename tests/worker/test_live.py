@@ -108,6 +108,7 @@ def test_kill_9_and_restart(admin: koji.ClientSession, live: dict[str, Any], toy
     toy_worker.assert_nothing_left()
 
 
+@pytest.mark.filterwarnings("ignore:.*src.rpm:pytest.PytestUnraisableExceptionWarning")  # koji's upload leaves it open
 def test_a_build(admin: koji.ClientSession, live: dict[str, Any], tmp_path: Path, task_image: str) -> None:
     if "srpm" not in live or not {"tag", "target"} & live.keys():
         pytest.skip("the configuration names no srpm, or neither tag nor target")
