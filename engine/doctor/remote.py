@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import http.client
 import ssl
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Protocol
 
 from engine.core.errors import ContainerError
-from engine.core.health import CheckResult, ok, problem, warning
+from engine.core.health import CheckResult, ok, problem, unknown, warning
 from engine.core.host import judge_clock
 from engine.core.images import parse_reference
 from engine.core.registry import judge_transfer
@@ -40,21 +42,39 @@ _CALL = b"<?xml version='1.0'?><methodCall><methodName>getAPIVersion</methodName
 def check_hub(hub: HubAccess) -> list[CheckResult]:
     """One call without a login; its answer also tells the hub's time."""
     if not hub.server:
-        return [warning("hub", "no hub is named", "set hub.server; only engine run works without")]
+        cure = "set hub.server; only engine run works without"
+        return [warning("hub", "no hub is named", cure), judge_clock(None)]
     try:
         context = _context(hub)
+    except (OSError, ValueError) as error:
+        found = f"{hub.serverca}: {error.strerror if isinstance(error, OSError) else error}"
+        bad = problem("hub.serverca", found, "put the authority's certificates there (PEM), readable for this user")
+        why = "not asked: hub.serverca cannot be used"
+        return [bad, unknown("hub", why), unknown("clock", why)]
+    try:
         request = urllib.request.Request(hub.server, data=_CALL, headers={"Content-Type": "text/xml"})  # noqa: S310
         with urllib.request.urlopen(request, timeout=_SECONDS, context=context) as answer:  # noqa: S310
             text, date = answer.read(65536).decode(errors="replace"), answer.headers.get("Date")
+    except http.client.HTTPException as error:
+        words = f"{hub.server} does not speak HTTP ({type(error).__name__}: {str(error).strip()[:100]})"
+        return [problem("hub", words, "check address and port"), judge_clock(None)]
     except (OSError, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        return [problem("hub", f"{hub.server}: {reason}", "check the address, the network and hub.serverca")]
+        cure = "check the address, the network and hub.serverca"
+        return [problem("hub", f"{hub.server}: {reason}", cure), judge_clock(None)]
     if "<methodResponse>" not in text:
-        return [problem("hub", f"{hub.server} is not a Koji hub", "the address ends in /kojihub")]
-    skew = None
-    if date:
-        skew = parsedate_to_datetime(date).timestamp() - time.time()
-    return [ok("hub", f"{hub.server} answers"), judge_clock(skew)]
+        cure = "the address ends in /kojihub"
+        return [problem("hub", f"{hub.server} is not a Koji hub", cure), judge_clock(None)]
+    return [ok("hub", f"{hub.server} answers"), judge_clock(_skew(date))]
+
+
+def _skew(date: str | None) -> float | None:
+    """The hub's clock minus ours by its answer's Date (whole seconds); None when it has none that can be read."""
+    try:
+        moment = parsedate_to_datetime(date or "")
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _context(hub: HubAccess) -> ssl.SSLContext | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -66,10 +67,45 @@ def test_the_hub_and_its_clock(hub: tuple[str, type[Hub]]) -> None:
     handler.date = "Mon, 01 Jan 2024 00:00:00 GMT"
     assert levels(check_hub(HubOptions(server=address))) == {"hub": "ok", "clock": "problem"}
     handler.body = b"<html>It works!</html>"
-    assert levels(check_hub(HubOptions(server=address))) == {"hub": "problem"}
-    assert levels(check_hub(HubOptions(server="http://127.0.0.1:9/kojihub"))) == {"hub": "problem"}
-    assert levels(check_hub(HubOptions(server="ftp//nonsense"))) == {"hub": "problem"}
-    assert levels(check_hub(HubOptions())) == {"hub": "warning"}
+    assert levels(check_hub(HubOptions(server=address))) == {"hub": "problem", "clock": "unknown"}
+    for nowhere in ("http://127.0.0.1:9/kojihub", "ftp//nonsense"):
+        assert levels(check_hub(HubOptions(server=nowhere))) == {"hub": "problem", "clock": "unknown"}
+    assert levels(check_hub(HubOptions())) == {"hub": "warning", "clock": "unknown"}
+
+
+@pytest.mark.parametrize("date", ["yesterday", "Mon, 99 Jan 2024 00:00:00 GMT", "Mon, 01 Jan 10000 00:00:00 GMT"])
+def test_a_date_that_is_none(hub: tuple[str, type[Hub]], date: str) -> None:
+    address, handler = hub
+    handler.date = date
+    assert levels(check_hub(HubOptions(server=address))) == {"hub": "ok", "clock": "unknown"}
+
+
+@pytest.mark.parametrize(
+    "answer", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.0 200 OK\r\nContent-Length: 99\r\n\r\nshort", b""]
+)
+def test_a_port_that_does_not_speak_http(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            peer, _address = server.accept()
+            with peer:
+                peer.recv(65536)
+                peer.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        found = check_hub(HubOptions(server=f"http://127.0.0.1:{server.getsockname()[1]}/kojihub"))
+        thread.join()
+    assert levels(found) == {"hub": "problem", "clock": "unknown"}
+    assert found[0].cure
+
+
+def test_a_ca_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text("")
+    for path in ("absent.pem", "empty.pem"):
+        found = check_hub(HubOptions(server="https://127.0.0.1:9/kojihub", serverca=str(tmp_path / path)))
+        assert levels(found) == {"hub.serverca": "problem", "hub": "unknown", "clock": "unknown"}
+        assert path in found[0].found
 
 
 @pytest.mark.podman
