@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 FILES = ("subuid", "subgid")
 
@@ -17,6 +19,23 @@ def id_ranges(uid: int, etc: Path = Path("/etc")) -> Mapping[str, int]:
     with suppress(KeyError):
         names.add(pwd.getpwuid(uid).pw_name)
     return {name: _count(etc / name, names) for name in FILES}
+
+
+def mapped_ids(info: Mapping[str, Any]) -> Mapping[str, int] | None:
+    """How many ids podman maps into containers, by kind (``uid``, ``gid``), of ``podman info``; None: it does not say.
+
+    These hold, wherever they came from: files, or a source of nss.
+    """
+    found = (info.get("host") or {}).get("idMappings") or {}
+    maps = {kind: found.get(f"{kind}map") for kind in ("uid", "gid")}
+    if not all(maps.values()):
+        return None
+    return {kind: sum(int(entry.get("size") or 0) for entry in entries) for kind, entries in maps.items() if entries}
+
+
+def missing_programs() -> list[str]:
+    """Of the two setuid programs that map subordinate ids, those that are not there."""
+    return [name for name in ("newuidmap", "newgidmap") if shutil.which(name) is None]
 
 
 def _count(path: Path, names: set[str]) -> int:

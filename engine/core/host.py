@@ -68,6 +68,14 @@ def judge_storage(driver: str, options: Mapping[str, str]) -> CheckResult:
     return ok("podman.storage", driver)
 
 
+def judge_absent(name: str, image: str, policy: str) -> CheckResult:
+    """An image that is not here: whether `policy` lets it be pulled when a task needs it. localhost is no registry."""
+    if policy == "never" or image.startswith("localhost/"):
+        why = "is never pulled" if policy == "never" else "can be pulled from nowhere"
+        return problem(name, f"{image} is not on this host and {why}", "engine image build NAME, or podman load")
+    return warning(name, f"{image} is not on this host", "engine image build NAME, or engine image pull")
+
+
 def judge_cgroups(version: str, *, rootless: bool, memory: bool | None, pids: bool | None) -> CheckResult:
     """Whether limits bind: `memory` and `pids` say what a container that exceeded them met; None: not tried.
 
@@ -105,16 +113,23 @@ def judge_user(uid: int) -> CheckResult:
     return ok("user", f"uid {uid}, rootless")
 
 
-def judge_ids(uid: int, ranges: Mapping[str, int]) -> CheckResult:
-    """Subordinate ids: `ranges` counts them by file (subuid, subgid)."""
+def judge_ids(uid: int, mapped: Mapping[str, int] | None, missing: Sequence[str], given: str) -> CheckResult:
+    """Ids that podman maps into containers, root's own one included: `mapped` counts them by kind (uid, gid), None when
+    podman does not say. `missing` are the programs that map them and are not there, `given` where ids come from.
+    """
     if uid == 0:
         return ok("ids", "root needs no mapping")
-    few = {name: count for name, count in ranges.items() if count < IDS_WANTED}
+    if missing:
+        cure = "install uidmap (Debian) or shadow-utils (Fedora, EL), then podman system migrate"
+        return problem("ids", f"{' and '.join(missing)} not found: no subordinate id can be mapped", cure)
+    if mapped is None:
+        return unknown("ids", f"podman does not say which ids it maps; {given}")
+    few = {name: count for name, count in mapped.items() if count < IDS_WANTED}
     if not few:
-        return ok("ids", ", ".join(f"{name}: {count}" for name, count in ranges.items()))
-    found = ", ".join(f"/etc/{name} gives {count} ids" for name, count in few.items())
+        return ok("ids", ", ".join(f"{name}s: {count}" for name, count in mapped.items()))
+    found = "podman maps " + " and ".join(f"{count} {name}s" for name, count in few.items()) + f"; {given}"
     cure = "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER, then podman system migrate"
-    none = any(count == 0 for count in few.values())
+    none = any(count <= 1 for count in few.values())
     return (problem if none else warning)("ids", found, cure)
 
 

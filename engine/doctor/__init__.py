@@ -39,12 +39,12 @@ def run_checks(
     one result is `fatal`.
     """
     checks = _Checks()
-    checks.run("user", check_user)
     version = checks.run("podman.service", lambda: _service(manager))
     info: Mapping[str, Any] = {}
     if version:
         info = checks.ask("podman.info", manager.info, {})
         checks.run("podman.info", lambda: check_podman(info, version[0].found.split()[1]))
+    checks.run("user", lambda: check_user(info or None))
     maxjobs, minspace = (hub.maxjobs, hub.minspace) if hub else (1, LOCAL_MINSPACE)
     checks.run("selinux", lambda: check_selinux(settings, maxjobs))
     checks.run("secrets", lambda: check_secrets(settings.adjutant_secrets))

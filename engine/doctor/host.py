@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from engine.adapters import rootless, selinux
 from engine.core.facts import Settings
@@ -12,10 +13,12 @@ from engine.core.health import CheckResult, ok, problem, warning
 from engine.core.host import Space, judge_ids, judge_labels, judge_selinux, judge_space, judge_user
 
 
-def check_user() -> list[CheckResult]:
-    """Who the containers belong to, and the ids it may hand out."""
+def check_user(info: Mapping[str, Any] | None = None) -> list[CheckResult]:
+    """Who the containers belong to, and the ids they may have; `info` is podman's own, None when it does not answer."""
     uid = os.geteuid()
-    return [judge_user(uid), judge_ids(uid, rootless.id_ranges(uid))]
+    given = ", ".join(f"/etc/{name} gives {count}" for name, count in rootless.id_ranges(uid).items())
+    mapped = None if info is None else rootless.mapped_ids(info)
+    return [judge_user(uid), judge_ids(uid, mapped, rootless.missing_programs(), given)]
 
 
 def check_selinux(settings: Settings, maxjobs: int) -> list[CheckResult]:
