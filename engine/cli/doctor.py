@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.option("--config", envvar="ADJUTANT_CONFIG", show_envvar=True, help="worker.toml, or a kojid.conf.")
 @click.option("--kojid-conf", envvar="ADJUTANT_KOJID_CONF", show_envvar=True, help="An existing kojid.conf.")
 @click.option("--self-test", is_flag=True, help="Also try, in containers, what must fail (some 3 seconds).")
-@click.option("--no-hub", is_flag=True, help="Leave out the hub.")
+@click.option("--no-hub", is_flag=True, help="Do not ask the hub, nor look at what logs in to it.")
 @click.option("--image", help="Task image, instead of the settings' one.")
 @click.option("--json", "as_json", is_flag=True, help="A list of {name, level, found, cure}.")
 @click.option("--quiet", is_flag=True, help="Only what is not ok.")
@@ -58,11 +58,15 @@ def doctor(
 
 def _results(loaded: Loaded, *, hub: bool, self_test: bool) -> list[CheckResult]:
     from engine.adapters.podman import PodmanConfig, PodmanManager
+    from engine.adapters.recipes import RecipeDirectory, search_paths
     from engine.core.health import problem
     from engine.doctor import run_checks
     from engine.selftest.run import run_self_test
+    from engine.worker.recipes import ServedRecipes
 
     settings = loaded.settings
+    recipes = ServedRecipes(RecipeDirectory(search_paths(loaded.worker.recipes)))
+    recipes.load()
     config = PodmanConfig(
         worker_id=settings.worker_id,
         socket=loaded.worker.podman,
@@ -70,7 +74,7 @@ def _results(loaded: Loaded, *, hub: bool, self_test: bool) -> list[CheckResult]
         timeouts=settings.adjutant_container_timeouts,
     )
     with PodmanManager(config) as manager:
-        results = run_checks(settings, manager, loaded.hub if hub else None)
+        results = run_checks(settings, manager, loaded.hub, ask_hub=hub, images=recipes.images())
         if not self_test:
             return results
         if any(result.name in {"podman.service", "image.present"} and result.level != "ok" for result in results):

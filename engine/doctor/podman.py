@@ -28,6 +28,9 @@ echo end
 """
 
 
+PODMAN_LINES = ("podman.version", "podman.runtime", "podman.storage", "podman.seccomp")
+
+
 def check_podman(info: Mapping[str, Any], version: str) -> list[CheckResult]:
     """`info` is podman's own; judged without running anything."""
     host, store = info.get("host") or {}, info.get("store") or {}
@@ -48,6 +51,11 @@ def _seccomp(security: Mapping[str, Any]) -> CheckResult:
     if security.get("seccompEnabled"):
         return ok("podman.seccomp", str(security.get("seccompProfilePath") or "default profile"))
     return problem("podman.seccomp", "podman has no seccomp", "a podman and kernel with seccomp are needed")
+
+
+def container_lines(settings: Settings) -> tuple[str, ...]:
+    """Names of what `check_containers` finds out."""
+    return ("containers", "limits", "topdir", *(["network"] if settings.adjutant_network_enabled else []))
 
 
 def check_containers(settings: Settings, manager: ContainerManager, image: str, cgroup: str) -> list[CheckResult]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -19,8 +20,10 @@ from engine.adapters.podman import PodmanConfig, PodmanManager
 from engine.cli.doctor import doctor
 from engine.core.facts import Settings
 from engine.core.health import CheckResult
+from engine.core.images import ImageRule
 from engine.core.manager import ContainerTimeouts
 from engine.doctor import run_checks
+from engine.doctor.credentials import check_credentials
 from engine.doctor.host import check_secrets
 from engine.doctor.remote import check_hub, check_registry
 from engine.worker.options import HubOptions
@@ -134,6 +137,32 @@ def test_subordinate_ids(tmp_path: Path) -> None:
     assert rootless.id_ranges(4242, tmp_path) == {"subuid": 65546, "subgid": 0}
 
 
+def test_ids_are_what_podman_maps() -> None:
+    mapped = [{"container_id": 0, "host_id": 4242, "size": 1}, {"container_id": 1, "host_id": 100000, "size": 65536}]
+    info = {"host": {"idMappings": {"uidmap": mapped, "gidmap": mapped[:1]}}}
+    assert rootless.mapped_ids(info) == {"uid": 65537, "gid": 1}
+    for silent in ({}, {"host": {"idMappings": {"uidmap": None, "gidmap": None}}}):
+        assert rootless.mapped_ids(silent) is None
+
+
+def test_what_logs_in(tmp_path: Path) -> None:
+    good, shared, absent = (str(tmp_path / name) for name in ("good", "shared", "absent"))
+    for path, mode in ((good, 0o400), (shared, 0o644)):
+        Path(path).write_text("x")
+        Path(path).chmod(mode)
+
+    def level(**options: str) -> dict[str, str]:
+        return levels(check_credentials(HubOptions(server="https://hub.example.org", **options)))
+
+    assert level(keytab=good) == level(keytab=f"FILE:{good}") == level(keytab="KEYRING:x") == {"hub.keytab": "ok"}
+    assert level(keytab=shared) == {"hub.keytab": "warning"}
+    assert level(keytab=absent) == level(keytab=str(tmp_path)) == {"hub.keytab": "problem"}
+    assert level(keytab=absent, cert=good) == {"hub.cert": "ok"}
+    assert level(keytab=good, cert=absent) == {"hub.cert": "problem"}
+    assert level(keytab=absent, user="kojibuilder") == {"hub.user": "ok"}
+    assert check_credentials(HubOptions(keytab=absent)) == []
+
+
 def test_secret_files(tmp_path: Path) -> None:
     for name, mode in (("good", 0o400), ("open", 0o444)):
         (tmp_path / name).write_text("x")
@@ -170,9 +199,31 @@ def test_a_good_host_has_no_problem(settings: Settings, manager: PodmanManager, 
 @pytest.mark.podman
 def test_no_image(settings: Settings, manager: PodmanManager) -> None:
     absent = evolve(settings, adjutant_task_image_default="localhost/no-such-image:1")
-    assert levels(run_checks(absent, manager))["image.present"] == "warning"
-    never = evolve(absent, adjutant_image_pull_policy="never")
+    results = run_checks(absent, manager)
+    assert levels(results)["image.present"] == "problem"
+    for name in ("containers", "limits", "topdir", "network"):
+        assert [(one.level, one.found) for one in results if one.name == name] == [
+            ("unknown", "localhost/no-such-image:1 is not on this host")
+        ]
+    elsewhere = evolve(settings, adjutant_task_image_default="127.0.0.1:9/no-such-image:1")
+    assert levels(run_checks(elsewhere, manager))["image.present"] == "warning"
+    never = evolve(elsewhere, adjutant_image_pull_policy="never")
     assert levels(run_checks(never, manager))["image.present"] == "problem"
+
+
+@pytest.mark.podman
+def test_every_image_is_looked_at(settings: Settings, manager: PodmanManager, tmp_path: Path) -> None:
+    odd, ruled = f"localhost/adjutant-test-odd:{os.getpid()}", "localhost/no-such-image:1"
+    import_tiny(odd, tmp_path, 'ENTRYPOINT ["/bin/true"]')
+    try:
+        several = evolve(settings, adjutant_images=(ImageRule(image=ruled), ImageRule(image=odd)))
+        results = levels(run_checks(several, manager, images=["localhost/no-such-image:2", ruled]))
+    finally:
+        podman("rmi", "--force", odd)
+    assert results["image.present"] == "ok"
+    assert results[f"image.present.{odd}"] == results[f"image.arch.{odd}"] == "ok"
+    assert results[f"image.entrypoint.{odd}"] == "problem"
+    assert results[f"image.present.{ruled}"] == results["image.present.localhost/no-such-image:2"] == "problem"
 
 
 # podman-py leaves the socket of a connection that failed to the garbage collector.
@@ -183,15 +234,42 @@ def test_no_podman(tmp_path: Path) -> None:
     with PodmanManager(config) as manager:
         results = levels(run_checks(settings, manager))
     assert results["podman.service"] == "problem"
+    silent = ["podman.version", "podman.runtime", "podman.storage", "podman.seccomp", "registry", "image.present"]
+    for name in (*silent, "containers", "limits", "topdir", "network", "hub", "clock"):
+        assert results[name] == "unknown"
     assert "user" in results  # the rest was looked at all the same
     assert f"disk.{tmp_path}" in results
+    gc.collect()
+
+
+# podman-py leaves the socket of a connection that failed to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_no_hub_takes_nothing_but_the_hub(tmp_path: Path) -> None:
+    config = tmp_path / "worker.toml"
+    config.write_text(f"""
+adjutant_container_mounts = [{{ source = "{tmp_path}/koji", target = "/mnt/koji", selinux_label = "Z" }}]
+[hub]
+server = "http://127.0.0.1:9/kojihub"
+workdir = "{tmp_path}/work"
+topdir = "{tmp_path}/koji"
+minspace = 999999999
+[worker]
+podman = "{tmp_path}/no.sock"
+""")
+    done = CliRunner().invoke(doctor, ["--config", str(config), "--no-hub", "--json"], catch_exceptions=False)
+    results = {result["name"]: result for result in json.loads(done.stdout)}
+    assert f"mounts.{tmp_path}/koji" in results  # more than one task at once
+    assert "999999999 MiB are required" in results[f"disk.{tmp_path}"]["cure"]
+    assert results["hub"]["level"] == results["clock"]["level"] == "unknown"
     gc.collect()
 
 
 @pytest.mark.podman
 def test_the_command(tmp_path: Path, task_image: str, podman_host: None) -> None:
     config = tmp_path / "worker.toml"
-    config.write_text(f'adjutant_task_image_default = "{task_image}"\n[hub]\nworkdir = "{tmp_path}/work"\n')
+    config.write_text(
+        f'adjutant_task_image_default = "{task_image}"\n[hub]\nworkdir = "{tmp_path}/work"\nminspace = 512\n'
+    )
     words = ["--config", str(config), "--no-hub", "--self-test", "--json"]
     done = CliRunner().invoke(doctor, words, catch_exceptions=False)
     results = json.loads(done.stdout)
