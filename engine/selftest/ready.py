@@ -16,14 +16,19 @@ logger = logging.getLogger(__name__)
 
 
 def require_ready(
-    settings: Settings, manager: Podman, *, hub: HubAccess | None = None, private: Iterable[str] = ()
+    settings: Settings,
+    manager: Podman,
+    *,
+    hub: HubAccess | None = None,
+    private: Iterable[str] = (),
+    images: Iterable[str] = (),
 ) -> list[CheckResult]:
     """All results; InfrastructureError with every problem and its cure when there is one.
 
-    Without talking to the hub: its own login follows. `private` are files of the worker that no task may see.
-    Warnings are logged.
+    The hub is asked once, for its clock; what else is wrong with it is left to the login, which follows. `private`
+    are files of the worker that no task may see, `images` those that recipes name. Warnings are logged.
     """
-    results = run_checks(settings, manager, hub, ask_hub=False)
+    results = run_checks(settings, manager, hub, login_follows=True, images=images)
     bad = [result for result in results if result.fatal]
     if not bad:
         bound = next((result.level == "ok" for result in results if result.name == "limits"), True)

@@ -79,12 +79,13 @@ class Housekeeping:
         workdir = Workdir(self.settings.workdir)
         manager = self.manager()
         ruled = [rule.image for rule in self.settings.adjutant_images]
+        images = list(images)
         for image in dict.fromkeys([self.settings.adjutant_task_image_default, *ruled, *images]):
             manager.ensure_image_available(image)
         if self.self_test:
             hub = self.hub or HubOptions()
             private = [path for path in (hub.keytab, hub.cert, hub.ccache) if path]
-            require_ready(self.settings, manager, hub=hub, private=private)
+            require_ready(self.settings, manager, hub=hub, private=private, images=images)
             return
         spec = ContainerSpec(
             name=f"adjutant-{self.settings.worker_id}-check-{os.getpid()}",

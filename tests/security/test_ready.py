@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from engine.adapters.podman import PodmanManager
 from engine.core.errors import InfrastructureError
 from engine.core.facts import Settings
 from engine.selftest.ready import require_ready
+from engine.worker.options import HubOptions
 
 pytestmark = pytest.mark.podman
 
@@ -25,6 +29,41 @@ def settings(manager: PodmanManager, tmp_path: Path, task_image: str) -> Setting
 def test_a_fit_host(settings: Settings, manager: PodmanManager) -> None:
     results = require_ready(settings, manager)
     assert sum(result.name.startswith("selftest.") for result in results) > 90
+
+
+@pytest.fixture
+def late_hub() -> Iterator[str]:
+    """The address of a hub whose clock is years behind; it answers one request."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        text = b"<?xml version='1.0'?><methodResponse><params/></methodResponse>"
+        head = f"HTTP/1.0 200 OK\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Length: {len(text)}\r\n\r\n"
+
+        def answer() -> None:
+            peer, _address = server.accept()
+            with peer:
+                asked = b""
+                while b"</methodCall>" not in asked:  # all of it: closing with a rest unread would reset
+                    asked += peer.recv(65536)
+                peer.sendall(head.encode() + text)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/kojihub"
+        thread.join(10)
+
+
+def test_a_wrong_clock(settings: Settings, manager: PodmanManager, late_hub: str) -> None:
+    hub = HubOptions(server=late_hub, keytab="/nonexistent", minspace=1, maxjobs=1)
+    with pytest.raises(InfrastructureError, match="not fit to run tasks") as caught:
+        require_ready(settings, manager, hub=hub)
+    assert "clock: " in str(caught.value)
+    assert "hub.keytab" not in str(caught.value)  # the login says it
+
+
+def test_a_hub_that_is_away_is_the_logins_affair(settings: Settings, manager: PodmanManager) -> None:
+    hub = HubOptions(server="http://127.0.0.1:9/kojihub", minspace=1, maxjobs=1)
+    results = {result.name: result.level for result in require_ready(settings, manager, hub=hub)}
+    assert results["hub"] == results["clock"] == "unknown"
 
 
 def test_an_image_that_is_none(settings: Settings, manager: PodmanManager, tiny_image: str) -> None:
