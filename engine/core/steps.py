@@ -202,6 +202,7 @@ def _tmpfs(rendering: Rendering, step: Step, place: str) -> tuple[TmpfsMount, ..
         if size is None:
             rendering.complain(f"{place}.tmpfs", f"size {entry.size!r} is not a size", "write e.g. 64m")
             continue
+        _within_memory(rendering, f"{place}.tmpfs", size, f"{entry.target}: ")
         result.append(TmpfsMount(target=entry.target, size=size, mode=entry.mode))
     return tuple(result)
 
@@ -227,6 +228,7 @@ def _limits(rendering: Rendering, base: Limits, own: Limits, place: str) -> Reso
                 f"{value} is more than the operator allows",
                 f"at most {most}: limits.{key}",
             )
+    _within_memory(rendering, f"{place}.limits.shm", sizes["shm"])
     return ResourceLimits(
         memory=sizes["memory"] if sizes["memory"] is not None else ceiling.memory,
         cpus=asked["cpus"] if asked["cpus"] is not None else ceiling.cpus,
@@ -234,6 +236,14 @@ def _limits(rendering: Rendering, base: Limits, own: Limits, place: str) -> Reso
         nofile=asked["nofile"],
         shm=sizes["shm"],
     )
+
+
+def _within_memory(rendering: Rendering, path: str, size: int | None, what: str = "") -> None:
+    """A file system in memory is memory: of it the operator allows no more."""
+    most = rendering.facts.settings.limits.memory
+    if size is not None and most is not None and size > most:
+        message = f"{what}{size} is more memory than the operator allows"
+        rendering.complain(path, message, f"at most {most}: limits.memory")
 
 
 def within_host(limits: ResourceLimits, host: HostFacts) -> ResourceLimits:
