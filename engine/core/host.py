@@ -91,6 +91,17 @@ def judge_cgroups(version: str, *, rootless: bool, memory: bool | None, pids: bo
     return ok("limits", f"cgroup {version}: limits on memory and pids bind")
 
 
+def judge_memory(limit: int | None, memory: int) -> CheckResult:
+    """`limits.memory` and the host's `memory`, both in bytes: does a task run out of memory before the host does?"""
+    proposal = memory * 3 // 4 // 2**20 * 2**20
+    cure = f"limits.memory = {proposal}, three quarters of it, or less in worker.toml (docs/host.md, section 3)"
+    if limit is None:
+        found = f"limits.memory is not set: one task may take all {memory // 2**20} MiB of this host"
+        return warning("memory", f"{found}, and then the kernel chooses what to end", cure)
+    found = f"limits.memory is {limit // 2**20} of this host's {memory // 2**20} MiB"
+    return ok("memory", found) if limit < memory else warning("memory", f"{found}: it bounds nothing", cure)
+
+
 def own_ids(ranges: Mapping[str, int]) -> int:
     """Ids that a container's own user namespace can have: the user's own and her subordinate ones; 0 without any."""
     fewest = min(ranges.values(), default=0)

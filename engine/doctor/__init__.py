@@ -18,7 +18,7 @@ from engine.core.host import judge_absent
 from engine.core.image_contents import judge_config
 from engine.core.manager import ContainerManager
 from engine.doctor.credentials import check_credentials
-from engine.doctor.host import check_secrets, check_selinux, check_space, check_user
+from engine.doctor.host import check_memory, check_secrets, check_selinux, check_space, check_user
 from engine.doctor.image import check_image
 from engine.doctor.podman import PODMAN_LINES, check_containers, check_podman, container_lines
 from engine.doctor.remote import HubAccess, check_hub, check_registry
@@ -60,6 +60,7 @@ def run_checks(
     if info:
         checks.run("podman.info", lambda: check_podman(info, version[0].found.split()[1]))
     checks.fill(PODMAN_LINES, silent or "podman does not say what it is made of")
+    checks.run("memory", lambda: check_memory(settings))
     maxjobs, minspace = (hub.maxjobs, hub.minspace) if hub else (1, LOCAL_MINSPACE)
     checks.run("selinux", lambda: check_selinux(settings, maxjobs))
     checks.run("secrets", lambda: check_secrets(settings.adjutant_secrets))

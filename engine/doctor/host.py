@@ -10,7 +10,7 @@ from typing import Any
 from engine.adapters import rootless, selinux
 from engine.core.facts import Settings
 from engine.core.health import CheckResult, ok, problem, warning
-from engine.core.host import Space, judge_ids, judge_labels, judge_selinux, judge_space, judge_user
+from engine.core.host import Space, judge_ids, judge_labels, judge_memory, judge_selinux, judge_space, judge_user
 
 
 def check_user(info: Mapping[str, Any] | None = None) -> list[CheckResult]:
@@ -27,6 +27,11 @@ def check_selinux(settings: Settings, maxjobs: int) -> list[CheckResult]:
     rules = settings.adjutant_container_mounts
     trees = {rule.source: selinux.file_type(rule.source) for rule in rules if os.path.isdir(rule.source)}
     return [*judge_selinux(mode, trees), *judge_labels(rules, maxjobs, mode)]
+
+
+def check_memory(settings: Settings) -> list[CheckResult]:
+    """The ceiling of one container against what there is."""
+    return [judge_memory(settings.limits.memory, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))]
 
 
 def check_secrets(files: Mapping[str, str]) -> list[CheckResult]:

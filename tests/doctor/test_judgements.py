@@ -34,6 +34,9 @@ CASES = [
     (host.judge_cgroups("v1", rootless=False, memory=False, pids=True), "problem"),
     (host.judge_cgroups("v2", rootless=False, memory=True, pids=False), "problem"),
     (host.judge_cgroups("v2", rootless=False, memory=None, pids=True), "unknown"),
+    (host.judge_memory(None, 16 * 2**30), "warning"),
+    (host.judge_memory(12 * 2**30, 16 * 2**30), "ok"),
+    (host.judge_memory(16 * 2**30, 16 * 2**30), "warning"),
     (host.judge_user(0), "warning"),
     (host.judge_user(1002), "ok"),
     (host.judge_ids(0, None, ["newuidmap"], ""), "ok"),
@@ -94,6 +97,10 @@ def test_private_labels_on_shared_trees(label: str, maxjobs: int, mode: str, lev
     results = host.judge_labels([rule], maxjobs, mode)
     assert [result.level for result in results] == ([] if level is None else [level])
     assert all('"none"' in result.found + result.cure for result in results)
+
+
+def test_a_limit_of_memory_is_proposed() -> None:
+    assert "limits.memory = 12884901888," in host.judge_memory(None, 16 * 2**30).cure
 
 
 def test_space() -> None:
