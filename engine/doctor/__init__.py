@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from attrs import evolve
 
 from engine.adapters.images import PodmanImages
+from engine.adapters.podman_service import PodmanService
 from engine.core.errors import EngineError
 from engine.core.facts import Settings
 from engine.core.health import CheckResult, ok, problem, unknown
@@ -28,7 +29,10 @@ LOCAL_MINSPACE = 2048
 
 
 class Podman(ContainerManager, Protocol):
-    """A container manager that can also say what podman is made of."""
+    """A container manager that can also say what podman is made of, and where it answers."""
+
+    @property
+    def service(self) -> PodmanService: ...
 
     def version(self) -> str:
         """podman's version."""

@@ -17,6 +17,7 @@ from engine.core.health import CheckResult, problem
 from engine.core.manager import ContainerManager
 from engine.core.plan import Plan
 from engine.core.spec import LABEL_TASK_ID, LABEL_WORKER_ID, ContainerHandle
+from engine.doctor import Podman
 from engine.selftest import probe
 from engine.selftest.judge import judge
 from engine.selftest.plan import Bait, selftest_plan, workdir
@@ -28,7 +29,7 @@ _SOCKETS = ("/run/podman/podman.sock", "/var/run/docker.sock", "/run/systemd/pri
 
 def run_self_test(
     settings: Settings,
-    manager: ContainerManager,
+    manager: Podman,
     *,
     image: str | None = None,
     private: Iterable[str] = (),
@@ -54,7 +55,7 @@ def run_self_test(
 
 def _in_workspace(
     settings: Settings,
-    manager: ContainerManager,
+    manager: Podman,
     image: str | None,
     private: Iterable[str],
     memory_binds: bool,
@@ -70,7 +71,7 @@ def _in_workspace(
     bait = Bait(
         token=token,
         baits=baits,
-        forbidden=[*_forbidden(settings, private), other.path, task.path],
+        forbidden=[*_forbidden(settings, private, manager.service.url), other.path, task.path],
         addresses=stack.enter_context(_listening()),
         abstract=stack.enter_context(_abstract(token)),
         namespaces=_namespaces(),
@@ -134,10 +135,11 @@ def _claimed(base: Workdir) -> Iterator[TaskDirectory]:
         directory.remove()
 
 
-def _forbidden(settings: Settings, private: Iterable[str]) -> list[str]:
-    """Host paths that must not be seen at all: files of the engine, sockets of services."""
+def _forbidden(settings: Settings, private: Iterable[str], service: str) -> list[str]:
+    """Host paths that must not be seen at all: files of the engine, sockets of services; of podman's the one in use."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    sockets = [*_SOCKETS, *([f"{runtime}/podman/podman.sock"] if runtime else [])]
+    used = [service.removeprefix("unix://")] if service.startswith("unix://") else []
+    sockets = [*_SOCKETS, *used, *([f"{runtime}/podman/podman.sock"] if runtime else [])]
     return [*dict.fromkeys([*sockets, *(os.path.abspath(path) for path in private if path), settings.workdir])]
 
 

@@ -13,7 +13,9 @@ from attrs import evolve
 from engine.adapters.podman import PodmanManager
 from engine.core.errors import InfrastructureError
 from engine.core.facts import Settings
+from engine.core.spec import VolumeMount
 from engine.selftest.ready import require_ready
+from engine.selftest.run import run_self_test
 from engine.worker.options import HubOptions
 
 pytestmark = pytest.mark.podman
@@ -87,3 +89,19 @@ def test_a_wall_that_is_not_there(settings: Settings, manager: PodmanManager) ->
         require_ready(settings, leaky)
     for name in ("selftest.build.interfaces", "selftest.tool.interfaces", "selftest.build.reach_host"):
         assert name in str(caught.value)
+
+
+class Generous(PodmanManager):
+    """A manager that hands podman's own socket to every container: who has it, has the host."""
+
+    def run(self, spec, **more):  # type: ignore[no-untyped-def]
+        path = self.service.url.removeprefix("unix://")
+        mount = VolumeMount(source=path, target=path, read_only=False)
+        return super().run(evolve(spec, mounts=(*spec.mounts, mount)), **more)
+
+
+def test_podmans_socket_in_a_container(settings: Settings, manager: PodmanManager) -> None:
+    with Generous(manager.config) as generous:
+        results = run_self_test(settings, generous)
+        path = generous.service.url.removeprefix("unix://")
+    assert any(path in result.found for result in results if result.fatal), [str(result) for result in results]
