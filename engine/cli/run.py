@@ -118,6 +118,8 @@ def run(
         )
     ResultsDirectory(results, force=force).check()
     place = Workdir(settings.workdir)
+    if os.geteuid() == 0 and not quiet:  # ADR 0002: the fallback, and said
+        click.echo("note: runs as root; rootless is safer (docs/host.md, section 2)", err=True)
     podman = PodmanConfig(
         worker_id=settings.worker_id,
         pull_policy=settings.adjutant_image_pull_policy,

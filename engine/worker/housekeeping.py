@@ -11,6 +11,7 @@ from engine.adapters.workspace import Workdir
 from engine.buildroot import PodmanSnapshotImages, upkeep
 from engine.core.errors import InfrastructureError
 from engine.core.facts import Settings
+from engine.core.host import judge_user
 from engine.core.recipe import Recipe
 from engine.core.spec import (
     LABEL_ROLE,
@@ -87,6 +88,8 @@ class Housekeeping:
             private = [path for path in (hub.keytab, hub.cert, hub.ccache) if path]
             require_ready(self.settings, manager, hub=hub, private=private, images=images)
             return
+        if (user := judge_user(os.geteuid())).level != "ok":  # ADR 0002: root is the fallback, and is said
+            logger.warning("%s", user)
         spec = ContainerSpec(
             name=f"adjutant-{self.settings.worker_id}-check-{os.getpid()}",
             image=self.settings.adjutant_task_image_default,

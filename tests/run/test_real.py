@@ -307,6 +307,13 @@ def test_results_of_somebody_else_are_refused_before_anything_runs(engine: Engin
     assert forced.files() == ["new.txt", "one.log", "result.json", "thesis.txt"]
 
 
+def test_root_is_said_once(engine: Engine, toys: Path) -> None:
+    words = ["toy", "--recipes", toys, "--param", "script=echo hi > new.txt"]
+    said = "note: runs as root"
+    assert engine.run(*words).err.count(said) == (1 if os.geteuid() == 0 else 0)
+    assert said not in engine.run(*words, "--quiet").err
+
+
 # The host's fault
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from engine.core.facts import Settings
 from engine.core.spec import VolumeMount
 from engine.selftest.ready import require_ready
 from engine.selftest.run import run_self_test
+from engine.worker.housekeeping import Housekeeping
 from engine.worker.options import HubOptions
 
 pytestmark = pytest.mark.podman
@@ -66,6 +68,15 @@ def test_a_hub_that_is_away_is_the_logins_affair(settings: Settings, manager: Po
     hub = HubOptions(server="http://127.0.0.1:9/kojihub", minspace=1, maxjobs=1)
     results = {result.name: result.level for result in require_ready(settings, manager, hub=hub)}
     assert results["hub"] == results["clock"] == "unknown"
+
+
+@pytest.mark.parametrize("self_test", [False, True])
+def test_root_is_said(
+    settings: Settings, manager: PodmanManager, caplog: pytest.LogCaptureFixture, self_test: bool
+) -> None:
+    Housekeeping(settings, lambda: manager, self_test=self_test, hub=HubOptions(minspace=1, maxjobs=1)).self_check()
+    said = [record for record in caplog.records if "runs as root" in record.getMessage()]
+    assert len(said) == (1 if os.geteuid() == 0 else 0)
 
 
 def test_an_image_that_is_none(settings: Settings, manager: PodmanManager, tiny_image: str) -> None:
