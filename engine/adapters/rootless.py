@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,12 +14,27 @@ from typing import Any
 FILES = ("subuid", "subgid")
 
 
-def id_ranges(uid: int, etc: Path = Path("/etc")) -> Mapping[str, int]:
-    """How many subordinate ids the user has, by file; ranges from nss sources are not seen."""
+def id_ranges(uid: int, etc: Path | None = None) -> Mapping[str, int]:
+    """How many subordinate ids the user has, by kind: of the source that nsswitch.conf names, as ``getsubids`` (uidmap,
+    shadow-utils-subid) tells it; of the files below /etc where that knows none. With `etc`: of the files there only.
+    """
     names = {str(uid)}
+    name = ""
     with suppress(KeyError):
-        names.add(pwd.getpwuid(uid).pw_name)
-    return {name: _count(etc / name, names) for name in FILES}
+        names.add(name := pwd.getpwuid(uid).pw_name)
+    told = {kind: 0 if etc or not name else _told(kind, name) for kind in FILES}
+    return {kind: told[kind] or _count((etc or Path("/etc")) / kind, names) for kind in FILES}
+
+
+def _told(kind: str, name: str) -> int:
+    """What ``getsubids`` counts, a line ``NUMBER: NAME START COUNT`` for each range; 0: not there, or none."""
+    words = ["getsubids", *(["-g"] if kind == "subgid" else []), name]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    counts = [line.split()[-1] for line in done.stdout.splitlines() if len(line.split()) == 4]
+    return sum(int(count) for count in counts if count.isdigit())
 
 
 def mapped_ids(info: Mapping[str, Any]) -> Mapping[str, int] | None:

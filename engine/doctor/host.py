@@ -16,7 +16,7 @@ from engine.core.host import Space, judge_ids, judge_labels, judge_memory, judge
 def check_user(info: Mapping[str, Any] | None = None) -> list[CheckResult]:
     """Who the containers belong to, and the ids they may have; `info` is podman's own, None when it does not answer."""
     uid = os.geteuid()
-    given = ", ".join(f"/etc/{name} gives {count}" for name, count in rootless.id_ranges(uid).items())
+    given = ", ".join(f"{name} gives {count}" for name, count in rootless.id_ranges(uid).items())
     mapped = None if info is None else rootless.mapped_ids(info)
     return [judge_user(uid), judge_ids(uid, mapped, rootless.missing_programs(), given)]
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
+from engine.adapters import rootless
 from tests.rootless.person import Person
 
 pytestmark = pytest.mark.podman
@@ -146,6 +148,7 @@ def test_doctor_says_what_this_host_cannot_bind(person: Person, config: list[str
     assert results["user"]["level"] == "ok"
     assert f"uid {person.uid}, rootless" in results["user"]["found"]
     assert results["ids"]["level"] == "ok"
+    assert results["ids"]["found"] == "uids: 65537, gids: 65537"  # her own, and all subordinate ones
     if person.network:
         assert results["network"]["level"] == "ok"  # a start with slirp4netns or pasta
     bound = results["limits"]["level"] == "ok"
@@ -159,3 +162,14 @@ def test_doctor_says_what_this_host_cannot_bind(person: Person, config: list[str
             assert level in {"ok", "warning"}
         else:
             assert level == "ok", results[name]
+
+
+def test_her_ids_are_counted_by_getsubids(person: Person) -> None:
+    """The program asks the source that nsswitch.conf names; here that is the files, so both must say the same."""
+    if shutil.which("getsubids") is None:
+        pytest.skip("getsubids is not installed")
+    files = rootless.id_ranges(person.uid, Path("/etc"))
+    assert files == {kind: rootless._told(kind, person.name) for kind in rootless.FILES}
+    assert files == rootless.id_ranges(person.uid)
+    assert files["subuid"] > 0
+    assert rootless._told("subuid", "nobody-of-that-name") == 0
