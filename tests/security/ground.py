@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -83,18 +84,25 @@ class Ground(Protocol):
     folder: Path
     worker: str
 
+    @property
+    def memory_binds(self) -> bool:
+        """Whether a limit on a container's memory holds."""
+
     def run(self, script: str, *, image: str, limits: Limit = LIMITS, recipe: str = TOY) -> Ended:
-        """Run `script` in the recipe's step."""
+        """Run `script` in the recipe's step; the variable OUT in it is the path of `outside/`."""
 
 
 class OwnGround:
     """As this process's user."""
+
+    memory_binds = True
 
     def __init__(self, folder: Path, manager: PodmanManager) -> None:
         self.folder, self.manager = folder, manager
         self.worker = manager.config.worker_id
 
     def run(self, script: str, *, image: str, limits: Limit = LIMITS, recipe: str = TOY) -> Ended:
+        script = f"export OUT={shlex.quote(str(self.folder / 'outside'))}; {script}"
         (self.folder / "recipes").mkdir(exist_ok=True)
         (self.folder / "recipes/toy.toml").write_text(recipe)
         settings = Settings(
@@ -162,6 +170,10 @@ class PlainGround:
 
     def __init__(self, folder: Path, plain: Plain) -> None:
         self.folder, self.plain, self.worker = folder, plain, plain.worker
+
+    @property
+    def memory_binds(self) -> bool:
+        return not self.plain.ask({"host": True})["own_ids"]
 
     def run(self, script: str, *, image: str, limits: Limit = LIMITS, recipe: str = TOY) -> Ended:
         asked = {

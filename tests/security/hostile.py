@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 HEAD = 'recipe = 1\nmethod = "toy"\n'
@@ -140,7 +141,10 @@ PATHS_REFUSED = [
 class Script(NamedTuple):
     """A step's shell script in a container with small limits, and how the task must end.
 
-    `status` done or failed, `says` a pattern in the failure's message, `files` what is collected.
+    `status` done or failed, `says` a pattern in the failure's message, `files` what is collected; `plain` the same
+    three where a plain user's worker ends otherwise. `unbound` replaces `says` where no cgroup bounds memory.
+    `log` is a pattern in the step's log. `meets` is the limit that the script must have come up to: "pids" or
+    "memory". `limits` differ from the ground's. $OUT is the path on the host of a directory that is not the task's.
     """
 
     name: str
@@ -148,20 +152,56 @@ class Script(NamedTuple):
     status: str
     says: str = ""
     files: tuple[str, ...] = ()
+    plain: tuple[str, str, tuple[str, ...]] | None = None
+    unbound: str = ""
+    log: str = ""
+    meets: str = ""
+    limits: Mapping[str, int] = {}
 
+
+UNREADABLE = "cannot be read by others"
 
 SCRIPTS = [
     Script("good", "echo x > good.txt", "done", files=("good.txt",)),
-    Script("link to a host file", "ln -s /etc/shadow shadow.txt; ln -s ../../../../etc/passwd up.txt", "done"),
-    Script("link to a directory", "ln -s / root; ln -s .. up; echo x > good.txt", "done", files=("good.txt",)),
+    Script(
+        "link to a host file",
+        "ln -s /etc/shadow shadow.txt; ln -s ../../../../etc/passwd up.txt; ln -s $OUT/precious precious.txt",
+        "done",
+    ),
+    Script(
+        "link to a directory",
+        "ln -s / root; ln -s .. up; ln -s $OUT d; echo x > d/y.txt; echo x > good.txt",
+        "done",
+        files=("good.txt",),
+    ),
     Script("link to itself", "ln -s self.txt self.txt", "done"),
-    Script("link in place of result/", "cd ..; rm -rf result; ln -s /etc result; true", "done"),
-    Script("hard link to the inputs", "ln ../in/x x.txt 2>/dev/null; ln /etc/passwd p.txt 2>/dev/null; true", "done"),
+    Script(
+        "link in place of result/",
+        "cd ..; rm -rf result; ln -s $OUT result; rmdir result; mv result old; ln -s $OUT result/d; true",
+        "done",
+    ),
+    Script(
+        "hard link to the inputs",
+        "for name in ../in/x /etc/passwd $OUT/precious; do ln $name ${name##*/}.txt 2>/dev/null; done; true",
+        "done",
+    ),
     Script("fifo", "mkfifo wait.txt", "done"),
     Script("socket", "nc -lU sock.txt >/dev/null 2>&1 & sleep 0.5", "done"),
     Script("setuid", "cp /bin/busybox su.txt; chmod 6755 su.txt", "done", files=("su.txt",)),
-    Script("unreadable", "echo x > x.txt; chmod 0 x.txt", "any"),
-    Script("closed directory", "mkdir d; echo x > d/x.txt; chmod 0 d", "any"),
+    Script(
+        "unreadable",
+        "echo x > x.txt; chmod 0 x.txt; ln -s $OUT/precious y.txt",
+        "done",
+        files=("x.txt",),
+        plain=("failed", UNREADABLE, ()),
+    ),
+    Script(
+        "closed directory",
+        "mkdir d; echo x > d/x.txt; ln -s $OUT d/out; ln -s $OUT/precious d/y.txt; chmod 0 d",
+        "done",
+        files=("x.txt",),
+        plain=("failed", UNREADABLE, ()),
+    ),
     Script(
         "a sparse terabyte",
         "dd if=/dev/zero of=big.txt bs=1 count=0 seek=1099511627776 2>/dev/null",
@@ -172,13 +212,38 @@ SCRIPTS = [
         "a sparse terabyte beside", "dd if=/dev/zero of=big.bin bs=1 count=0 seek=1099511627776 2>/dev/null", "done"
     ),
     Script(
-        "20 000 files", "i=0; while [ $i -lt 20000 ]; do : > f$i.txt; i=$((i+1)); done", "failed", "too much to collect"
+        "100 000 files",
+        "seq 100000 | sed 's/$/.txt/' | xargs -n 5000 touch",
+        "failed",
+        "too much to collect: 100000 files, the limit is 10000",
+        limits={"seconds": 40},
     ),
-    Script("a deep tree", "i=0; while [ $i -lt 300 ]; do mkdir d && cd d; i=$((i+1)); done; : > x.txt", "any"),
+    Script(
+        "more files than a walk takes",
+        "seq 200001 | xargs -n 5000 touch",
+        "failed",
+        "more than 200000 files where artifacts are looked for",
+        limits={"seconds": 40},
+    ),
+    Script(
+        "a deep tree",
+        "i=0; while [ $i -lt 300 ]; do mkdir d && cd d; i=$((i+1)); done; : > x.txt; ln -s $OUT d; ln -s $OUT out.txt",
+        "done",
+    ),
     Script("a name with a newline", "echo x > \"$(printf 'a\\nb.txt')\"", "failed", "name"),
-    Script("a name that is an option", "echo x > ./--rf.txt", "any"),
+    Script(
+        "a name that is an option",
+        "echo x > ./--rf.txt; ln -s $OUT/precious ./-r.txt",
+        "failed",
+        r"the file name 'result/--rf\.txt' is refused",
+    ),
     Script("a name with escapes", "echo x > \"$(printf '\\033[2Jx.txt')\"", "failed", "name"),
-    Script("a name of 255 bytes", "echo x > $(printf 'a%.0s' $(seq 251)).txt", "any"),
+    Script(
+        "a name of 255 bytes",
+        "echo x > $(printf 'a%.0s' $(seq 251)).txt; ln -s $OUT/precious $(printf 'b%.0s' $(seq 251)).txt",
+        "done",
+        files=("a" * 251 + ".txt",),
+    ),
     Script(
         "a log of 5 GB",
         "yes aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa | head -c 5368709120",
@@ -187,24 +252,71 @@ SCRIPTS = [
     ),
     Script("a log in one line", "head -c 100000000 /dev/zero | tr '\\0' a", "failed", "log grew beyond"),
     Script("escapes in the log", "printf '\\033]0;owned\\007\\033[2J\\r\\n'; false", "failed", "exit code 1"),
-    Script("fork bomb", "b() { b | b & }; b; sleep 2; false", "failed", ""),
-    Script("memory bomb", "x=a; while :; do x=$x$x; done", "failed", "memory|signal 9|exit code|no end after"),
+    Script(
+        "fork bomb",
+        "b() { b & b & while :; do sleep 30 & done; }; b & exec sleep 60",
+        "failed",
+        "no end after 3 s",
+        log="can't fork",
+        meets="pids",
+        limits={"seconds": 3},
+    ),
+    # The second before a bomb: what dies before the engine watches its cgroup is "killed by signal 9" and no more.
+    Script(
+        "memory bomb",
+        "sleep 1; x=a; while :; do x=$x$x; done",
+        "failed",
+        r"out of memory \(limit 96\.0 MiB\)",
+        unbound="killed by signal 9",
+        meets="memory",
+        limits={"seconds": 40},
+    ),
     Script(
         "memory bomb in a child",
-        "sh -c 'x=a; while :; do x=$x$x; done'; exit 3",
+        "sleep 1; sh -c 'x=a; while :; do x=$x$x; done'; exit 3",
         "failed",
-        "memory|signal 9|exit code|no end after",
+        r"out of memory \(limit 96\.0 MiB\)",
+        unbound="exit code 3",
+        log="Killed",
+        meets="memory",
+        limits={"seconds": 40},
     ),
-    Script("memory by /dev/shm", "dd if=/dev/zero of=/dev/shm/x bs=1M count=4000 2>/dev/null; exit 1", "failed", ""),
-    Script("ignores SIGTERM", "trap '' TERM INT HUP; while :; do sleep 1; done", "failed", "no end after"),
-    Script("stops itself", "kill -STOP $$; false", "failed", "no end after|exit code"),
+    Script(
+        "memory by /dev/shm",
+        "sleep 1; dd if=/dev/zero of=/dev/shm/x bs=1M count=4000; exit 6",
+        "failed",
+        r"out of memory \(limit 32\.0 MiB\)",
+        unbound="exit code 6",
+        log="Killed|No space left on device",
+        meets="memory",
+        limits={"memory": 32 * 1024**2},
+    ),
+    Script(
+        "/dev/shm to its end",
+        "dd if=/dev/zero of=/dev/shm/x bs=1M count=4000; wc -c < /dev/shm/x; exit 6",
+        "failed",
+        "exit code 6",
+        log=r"No space left on device\n[^$]*\n6[0-9]{7}\n",
+    ),
+    Script(
+        "ignores SIGTERM",
+        "trap '' TERM INT HUP; while :; do sleep 1; done",
+        "failed",
+        "no end after 3 s",
+        limits={"seconds": 3},
+    ),
+    Script("stops itself", "kill -STOP $$; false", "failed", "no end after 3 s", limits={"seconds": 3}),
     Script("daemon", "(setsid sleep 300 </dev/null >/dev/null 2>&1 &); echo x > good.txt", "done", files=("good.txt",)),
     Script("daemon that holds the log", "(setsid sleep 300 &); echo x > good.txt", "done", files=("good.txt",)),
-    Script("kills its init", "kill -9 1; kill -9 -1; true", "any"),
-    Script("exit 137", "exit 137", "failed", "signal 9|exit code 137"),
+    Script("kills its init", "kill -9 1; kill -9 -1; echo x > $OUT/precious; ln -s $OUT d", "done"),
+    Script("exit 137", "exit 137", "failed", "killed by signal 9"),
     Script("exit 125", "exit 125", "failed", "exit code 125"),
     Script("exit 255", "exit 255", "failed", "exit code 255"),
-    Script("removes everything", "rm -rf / 2>/dev/null; rm -rf /* 2>/dev/null; true", "any"),
+    Script(
+        "removes everything",
+        "exec 2>/dev/null; rm -rf / $OUT; rm -rf /*; mkdir -p $OUT; echo x > $OUT/precious; chmod 0 $OUT/*; true",
+        "done",
+    ),
     Script("closes its streams", "exec >&- 2>&- <&-; sleep 1; exit 4", "failed", "exit code 4"),
     Script("writes to another step's log", "echo x >> ../logs/one.log; mkdir ../logs; exit 1", "failed", "exit code 1"),
     Script("fills the workspace's tmp", "head -c 300000000 /dev/zero > /tmp/x; exit 5", "failed", "exit code 5"),

@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,12 +17,13 @@ from attrs import evolve
 
 from engine.adapters.recipes import read_recipe
 from engine.core.errors import BadInput, EngineError
-from engine.core.facts import Facts, Settings, TaskRequest
+from engine.core.facts import Facts, Limit, Settings, TaskRequest
 from engine.core.loader import load_recipe
 from engine.core.plan import Plan
 from engine.core.render import render
 from tests.security import hostile
 from tests.security.ground import LIMITS, TOY, Ended, Ground, OwnGround, Plain, PlainGround
+from tests.security.peaks import Peaks, monitors
 
 SETTINGS = Settings(limits=LIMITS)
 SECONDS = 3.0
@@ -95,25 +97,29 @@ def test_a_path_that_leaves_the_work_directory_is_refused(path: str) -> None:
 # In containers
 
 
-def monitors(worker: str) -> list[str]:
-    """conmon processes of this worker: one that is left means a container that is left."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if words[0].endswith(b"conmon") and any(word.startswith(f"adjutant-{worker}-".encode()) for word in words):
-                found.append(entry.name)
-    return found
+PRECIOUS = "words that are nobody's business"
+LONG_AGO = 1_000_000_000
+
+
+def make_outside(folder: Path) -> list[Path]:
+    """`outside/precious`, with times that any change would show."""
+    outside = folder / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text(PRECIOUS)
+    (outside / "precious").chmod(0o644)
+    for path in (outside / "precious", outside):
+        os.utime(path, (LONG_AGO, LONG_AGO))
+    return [outside, outside / "precious"]
 
 
 def assert_untouched(ground: Ground, ended: Ended) -> None:
     """Nothing outside was touched and nothing is left: directories, containers, processes, big files."""
     outside, results = ground.folder / "outside", ground.folder / "results"
     assert sorted(path.name for path in outside.iterdir()) == ["precious"]
-    assert (outside / "precious").read_text() == "precious"
+    assert (outside / "precious").read_text() == PRECIOUS
+    kept = (outside / "precious").lstat()
+    assert (stat.S_IMODE(kept.st_mode), kept.st_nlink) == (0o644, 1)
+    assert kept.st_mtime == outside.lstat().st_mtime == LONG_AGO
     assert ended.left == []
     end = time.monotonic() + 10
     while monitors(ground.worker) and time.monotonic() < end:  # conmon goes after its container, late on a busy host
@@ -124,21 +130,19 @@ def assert_untouched(ground: Ground, ended: Ended) -> None:
         assert path.is_dir() or path.is_file()
         assert not path.lstat().st_mode & 0o6000 or path.is_dir()
         assert path.is_dir() or path.lstat().st_blocks * 512 < 8 * 1024**2
+        assert path.is_dir() or PRECIOUS.encode() not in path.read_bytes()
 
 
 @pytest.fixture(params=["root", "plain user"])
 def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
     """Each case as root and as a plain user."""
     if request.param == "root":
-        (tmp_path / "outside").mkdir()
-        (tmp_path / "outside/precious").write_text("precious")
+        make_outside(tmp_path)
         yield OwnGround(tmp_path, request.getfixturevalue("manager"))
         return
     plain: Plain = request.getfixturevalue("plain")
     folder = Path(tempfile.mkdtemp(prefix="ground-", dir=plain.person.home))
-    (folder / "outside").mkdir()
-    (folder / "outside/precious").write_text("precious")
-    for path in (folder, folder / "outside", folder / "outside/precious"):
+    for path in (folder, *make_outside(folder)):
         os.chown(path, plain.person.uid, plain.person.uid)
     yield PlainGround(folder, plain)
     shutil.rmtree(folder)
@@ -147,36 +151,54 @@ def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
 @pytest.mark.podman
 @pytest.mark.parametrize("case", hostile.SCRIPTS, ids=lambda case: case.name)
 def test_a_hostile_build_is_contained(case: hostile.Script, ground: Ground, tiny_image: str) -> None:
-    limits = LIMITS
-    if "no end after" in case.says and "memory" not in case.says:
-        limits = evolve(LIMITS, seconds=3)
+    limits = evolve(LIMITS, **case.limits)
     started = time.monotonic()
-    ended = ground.run(case.script, image=tiny_image, limits=limits)
+    with Peaks(ground.worker) as peaks:
+        ended = ground.run(case.script, image=tiny_image, limits=limits)
     seconds = time.monotonic() - started
-    if case.status != "any":
-        assert ended.status == case.status, ended
-    if ended.fault:
-        assert ended.fault == "BuildError", ended  # the package's fault, never the host's
-        assert re.search(case.says, ended.message), ended
-        assert "\033" not in ended.message
-        assert "\n" not in ended.message
-        assert len(ended.message) < 2000
-    if case.status == "done":
-        assert tuple(ended.names) == case.files
+    status, says, files = case.status, case.says, case.files
+    if case.plain is not None and isinstance(ground, PlainGround):
+        status, says, files = case.plain
+    elif case.unbound and not ground.memory_binds:
+        says = case.unbound
+    assert ended.status == status, ended
+    assert tuple(ended.names) == files
+    # The package's fault, never the host's.
+    assert ended.fault == ("BuildError" if status == "failed" else ""), ended
+    assert re.search(says, ended.message), ended
+    assert "\033" not in ended.message
+    assert "\n" not in ended.message
+    assert len(ended.message) < 2000
     assert seconds < 60
+    assert_bounded(case, peaks, limits, ground)
     assert_untouched(ground, ended)
     log = ground.folder / "results/one.log"
     assert log.stat().st_size <= LIMITS.log_bytes + 200
+    assert re.search(case.log, log.read_text(errors="replace"))
+
+
+def assert_bounded(case: hostile.Script, peaks: Peaks, limits: Limit, ground: Ground) -> None:
+    """What was seen stayed below the limits, and came up to the one that the case is about."""
+    assert limits.pids is not None
+    assert limits.memory is not None
+    assert peaks.processes <= limits.pids + 2, peaks.processes  # the runtime's own, while it starts
+    if case.meets == "pids":
+        assert peaks.processes > limits.pids * 0.75, peaks.processes
+    if ground.memory_binds:
+        assert peaks.memory <= limits.memory, peaks.memory
+        if case.meets == "memory":
+            assert peaks.memory > limits.memory * 0.75, peaks.memory
 
 
 SPECS = {
-    "writes while it is read": "%(touch /etc/broke /outside/broke 2>/dev/null; id -u)\n",
-    "removes everything in %prep": "\n%prep\nrm -rf / --no-preserve-root 2>/dev/null || :\n",
+    "writes while it is read": "%(touch /etc/broke $OUT/broke $OUT/precious 2>/dev/null; id -u)\n",
+    "removes everything in %prep": "\n%prep\nrm -rf / --no-preserve-root $OUT 2>/dev/null || :\n",
     "forks in %build": "\n%build\nb() { b | b & }; b; sleep 1; exit 1\n",
     "leaves a daemon in %check": "\n%check\nsetsid sleep 300 >/dev/null 2>&1 &\n",
     "links out of the results": """
 %install
 mkdir -p %{buildroot}/x; ln -s /etc/shadow %{buildroot}/x/s; ln -s / /task/result/root.txt
+ln -s $OUT/precious /task/result/p.txt
 %files
 /x/s
 """,
