@@ -102,11 +102,12 @@ LONG_AGO = 1_000_000_000
 
 
 def make_outside(folder: Path) -> list[Path]:
-    """`outside/precious`, with times that any change would show."""
+    """`outside/precious`, which anybody could change, with times that any change would show."""
     outside = folder / "outside"
     outside.mkdir()
     (outside / "precious").write_text(PRECIOUS)
-    (outside / "precious").chmod(0o644)
+    outside.chmod(0o777)
+    (outside / "precious").chmod(0o666)
     for path in (outside / "precious", outside):
         os.utime(path, (LONG_AGO, LONG_AGO))
     return [outside, outside / "precious"]
@@ -118,7 +119,7 @@ def assert_untouched(ground: Ground, ended: Ended) -> None:
     assert sorted(path.name for path in outside.iterdir()) == ["precious"]
     assert (outside / "precious").read_text() == PRECIOUS
     kept = (outside / "precious").lstat()
-    assert (stat.S_IMODE(kept.st_mode), kept.st_nlink) == (0o644, 1)
+    assert (stat.S_IMODE(kept.st_mode), kept.st_nlink) == (0o666, 1)
     assert kept.st_mtime == outside.lstat().st_mtime == LONG_AGO
     assert ended.left == []
     end = time.monotonic() + 10
