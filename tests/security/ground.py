@@ -12,6 +12,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -26,6 +27,7 @@ from engine.adapters.workspace import Workdir
 from engine.buildroot import PodmanSnapshotImages
 from engine.cli.local import LocalRuns
 from engine.cli.progress import NotesOnly, make_progress
+from engine.core.errors import ContainerError
 from engine.core.facts import Limit, Settings
 from engine.core.local import LocalCall
 from engine.core.manager import ContainerTimeouts
@@ -132,8 +134,19 @@ class OwnGround:
         fault, message = (outcome.failure.fault, outcome.failure.message) if outcome.failure else ("", "")
         names = [file.name for artifact in outcome.artifacts for file in artifact.files]
         left = [str(number) for number in Workdir(settings.workdir).ids()]
-        left += [info.name for info in self.manager.containers({LABEL_WORKER_ID: self.worker})]
+        left += self._containers()
         return Ended(outcome.status, fault, message, names, left)
+
+    def _containers(self) -> list[str]:
+        """Asked again for a while: after a bomb that filled the account no podman can be started at once."""
+        end = time.monotonic() + 15
+        while True:
+            try:
+                return [info.name for info in self.manager.containers({LABEL_WORKER_ID: self.worker})]
+            except ContainerError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.5)
 
 
 class Plain:
