@@ -27,17 +27,18 @@ UID = 61010
 IMAGE = "localhost/rootless-tiny:1"
 CODE = Path(__file__).parents[2]
 
-# $1 is the home; what follows is the command. Homes that are closed to others are opened as far as Python needs it.
+# $1 is the home; what follows is the command. Of directories below closed homes (OPEN) the user sees just these.
 ENTER = """
 set -eu
 home=$1; shift
 for name in passwd group subuid subgid; do [ ! -e "/etc/$name" ] || mount --bind "$home/etc/$name" "/etc/$name"; done
 if [ -n "$OPEN" ]; then
-    closed=/$(echo "$OPEN" | cut -d/ -f2)
-    mount --bind "$OPEN" /mnt
-    mount -t tmpfs -o mode=755 none "$closed"
-    mkdir -p "$OPEN"
-    mount --bind /mnt "$OPEN"
+    mount -t tmpfs none /mnt
+    number=0
+    for path in $OPEN; do number=$((number + 1)); mkdir "/mnt/$number"; mount --bind "$path" "/mnt/$number"; done
+    for closed in $(printf '%%s\\n' $OPEN | cut -d/ -f2 | sort -u); do mount -t tmpfs -o mode=755 none "/$closed"; done
+    number=0
+    for path in $OPEN; do number=$((number + 1)); mkdir -p "$path"; mount --bind "/mnt/$number" "$path"; done
 fi
 cd "$home/home"
 exec setpriv --reuid=%(uid)d --regid=%(uid)d --clear-groups env -i PATH="$PATH" HOME="$home/home" \\
@@ -53,10 +54,10 @@ class User:
     top: Path
 
     def run(self, *words: str | Path, stdin: str = "", timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        prefix = sys.base_prefix
-        closed = not os.stat("/" + prefix.split("/")[1]).st_mode & 0o001
+        needed = {sys.base_prefix, str(CODE), str(Path(sys.prefix).resolve())}
+        closed = [path for path in sorted(needed) if not os.stat("/" + path.split("/")[1]).st_mode & 0o001]
         conf = standin.containers_conf()
-        environ = {**os.environ, "OPEN": prefix if closed else "", "CONF": str(self.top / "containers.conf")}
+        environ = {**os.environ, "OPEN": " ".join(closed), "CONF": str(self.top / "containers.conf")}
         (self.top / "containers.conf").write_text(conf.read_text() if conf else "")
         script = ENTER % {"uid": UID, "code": CODE}
         command = ["unshare", "--mount", "--propagation", "private", "bash", "-c", script, "_", self.top, *words]
