@@ -16,6 +16,7 @@ from xmlrpc.client import Fault
 
 import tomli_w
 
+from engine.adapters.worker_names import directory
 from tests.hub import HubStandIn
 from tests.podmanhost import podman
 
@@ -236,5 +237,6 @@ class WorkerProcess:
             self.process.wait()
         for name in self.containers():
             podman("rm", "--force", "--time", "0", name, check=False)
+        (directory() / f"{self.worker_id}.worker").unlink(missing_ok=True)  # a killed one leaves its name
         if self._systemd is not None:
             self._systemd.close()
