@@ -17,11 +17,16 @@ from pathlib import Path
 import pytest
 
 from tests.podmanhost import podman
+from tests.rootless.opening import OPENING, closed_paths
 from tools import standin
 
 ROOT = Path(__file__).parents[2]
 TUN = Path("/dev/net/tun")
-WITH_TUN = 'mount --bind "$0" /dev/net/tun && exec "$@"'
+INSIDE = f"""set -eu
+[ -z "$0" ] || mount --bind "$0" /dev/net/tun
+{OPENING}
+exec "$@"
+"""
 
 
 class Person:
@@ -85,13 +90,16 @@ class Person:
         for program in (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
             if self.run(program, "-c", "import attrs, click, podman", check=False).returncode == 0:
                 return program
+        self.close()
         pytest.skip(f"the user may not run {sys.executable}, and there is no other {version}")
 
     def command(self, *words: str | Path) -> list[str]:
         """What root runs to run `words` as the user; one process."""
         became = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups", "--inh-caps=-all"]
-        inside = ["unshare", "--mount", "--propagation", "private", "sh", "-c", WITH_TUN, str(self._tun)]
-        return [*(inside if self._tun else []), *became, *map(str, words)]
+        opened = " ".join(closed_paths())
+        inside = ["env", f"OPEN={opened}", "unshare", "--mount", "--propagation", "private", "sh", "-c", INSIDE]
+        inside.append(str(self._tun or ""))
+        return [*(inside if self._tun or opened else []), *became, *map(str, words)]
 
     def run(
         self, *words: str | Path, check: bool = True, timeout: float = 200, stdin: int | None = subprocess.DEVNULL

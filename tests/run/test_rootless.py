@@ -19,6 +19,7 @@ import pytest
 from attrs import define
 
 from tests.podmanhost import tiny_tar
+from tests.rootless.opening import OPENING, closed_paths
 from tests.run.test_real import TOY
 from tools import standin
 
@@ -32,14 +33,7 @@ ENTER = """
 set -eu
 home=$1; shift
 for name in passwd group subuid subgid; do [ ! -e "/etc/$name" ] || mount --bind "$home/etc/$name" "/etc/$name"; done
-if [ -n "$OPEN" ]; then
-    mount -t tmpfs none /mnt
-    number=0
-    for path in $OPEN; do number=$((number + 1)); mkdir "/mnt/$number"; mount --bind "$path" "/mnt/$number"; done
-    for closed in $(printf '%%s\\n' $OPEN | cut -d/ -f2 | sort -u); do mount -t tmpfs -o mode=755 none "/$closed"; done
-    number=0
-    for path in $OPEN; do number=$((number + 1)); mkdir -p "$path"; mount --bind "/mnt/$number" "$path"; done
-fi
+%(opening)s
 cd "$home/home"
 exec setpriv --reuid=%(uid)d --regid=%(uid)d --clear-groups env -i PATH="$PATH" HOME="$home/home" \\
     XDG_RUNTIME_DIR="$home/run" PYTHONPATH="%(code)s" PYTHONDONTWRITEBYTECODE=1 CONTAINERS_CONF="$CONF" \\
@@ -54,12 +48,10 @@ class User:
     top: Path
 
     def run(self, *words: str | Path, stdin: str = "", timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        needed = {sys.base_prefix, str(CODE), str(Path(sys.prefix).resolve())}
-        closed = [path for path in sorted(needed) if not os.stat("/" + path.split("/")[1]).st_mode & 0o001]
         conf = standin.containers_conf()
-        environ = {**os.environ, "OPEN": " ".join(closed), "CONF": str(self.top / "containers.conf")}
+        environ = {**os.environ, "OPEN": " ".join(closed_paths()), "CONF": str(self.top / "containers.conf")}
         (self.top / "containers.conf").write_text(conf.read_text() if conf else "")
-        script = ENTER % {"uid": UID, "code": CODE}
+        script = ENTER % {"uid": UID, "code": CODE, "opening": OPENING}
         command = ["unshare", "--mount", "--propagation", "private", "bash", "-c", script, "_", self.top, *words]
         return subprocess.run(
             list(map(str, command)),
