@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
 
@@ -20,6 +21,7 @@ from engine.core.images import parse_reference
 from engine.core.structure import structure, unstructure
 from engine.settings import kojid, sources
 from engine.settings.document import LEAVES, WorkerFile
+from engine.settings.kojid import RLIMITS
 from engine.settings.sources import Layer
 from engine.worker.options import CAPS, HubOptions, WorkerOptions
 
@@ -235,8 +237,7 @@ def _complaints(file: WorkerFile) -> Iterator[tuple[str, str, str]]:
             f"no level is called '{file.hub.log_level}'",
             did_you_mean(file.hub.log_level, known),
         )
-    if file.hub.host_principal_format.count("%") - 2 * file.hub.host_principal_format.count("%%") > 1:
-        yield "hub.host_principal_format", "may hold one %s, for the host's name", ""
+    yield from _hub_complaints(file.hub)
     for key in file.adjutant_container_labels:
         if key.startswith(LABEL_PREFIX):
             yield "adjutant_container_labels", f"'{key}' is set by the worker itself", "use another prefix"
@@ -249,8 +250,31 @@ def _complaints(file: WorkerFile) -> Iterator[tuple[str, str, str]]:
         if getattr(file.adjutant_container_timeouts, name) < seconds:
             yield f"adjutant_container_timeouts.{name}", f"must be at least {seconds} s", ""
     for name, text in file.rlimits.items():
-        if not name.startswith("RLIMIT_") or not all(_is_limit(part) for part in text.split()) or not text:
-            yield "rlimits", f"{name} = '{text}' is no limit", 'write RLIMIT_NOFILE = "soft hard"'
+        if name not in RLIMITS:
+            yield "rlimits", f"this system has no limit '{name}'", did_you_mean(name, sorted(RLIMITS))
+        elif not _is_limit(text):
+            yield "rlimits", f"{name} = '{text}' is no limit", 'write RLIMIT_NOFILE = "soft hard", -1 for none'
+
+
+def _hub_complaints(hub: HubOptions) -> Iterator[tuple[str, str, str]]:
+    """What would end in a login that cannot be made, whatever hub and KDC do."""
+    if hub.server and not _is_address(hub.server):
+        yield "hub.server", f"'{hub.server}' is no address", "write http:// or https://, the host and /kojihub"
+    try:
+        named = hub.host_principal_format % "host"
+    except (TypeError, ValueError):
+        named = ""
+    if not hub.krb_principal and "host" not in named:
+        cure = "as in compile/%s@EXAMPLE.COM; of another percent sign write two"
+        yield "hub.host_principal_format", "may hold one %s, for the host's name, and must", cure
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _mount_complaints(file: WorkerFile) -> Iterator[tuple[str, str, str]]:
@@ -280,4 +304,12 @@ def _image_and_secret_complaints(file: WorkerFile) -> Iterator[tuple[str, str, s
 
 
 def _is_limit(text: str) -> bool:
-    return text.lstrip("-").isdigit()
+    """``soft`` or ``soft hard``, as setrlimit(2) takes them."""
+    try:
+        numbers = [int(part) for part in text.split()]
+    except ValueError:
+        return False
+    if not 1 <= len(numbers) <= 2:
+        return False
+    soft, hard = (2**63 if number == -1 else number for number in (*numbers, -1)[:2])
+    return 0 <= soft <= hard <= 2**63

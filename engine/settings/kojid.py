@@ -7,6 +7,7 @@ named with the reason why it has no effect.
 from __future__ import annotations
 
 import configparser
+import resource
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -23,6 +24,9 @@ READ: frozenset[str] = frozenset(leaf.key for leaf in LEAVES.values() if leaf.ta
 
 VARIABLES: frozenset[str] = frozenset({"yum_proxy", "createrepo_update", "createrepo_skip_stat"})
 """Options that only a recipe can honour: they become `settings.variables.NAME`, text as it stands."""
+
+RLIMITS: frozenset[str] = frozenset(name for name in vars(resource) if name.startswith("RLIMIT_"))
+"""Limits that this system has."""
 
 _MOCK = "there is no mock: the task's container is the build environment"
 _SOURCES = "no recipe checks out sources"
@@ -96,7 +100,7 @@ def read_kojid_conf(path: str) -> KojidConf:
     return KojidConf(
         path=path,
         texts={f"hub.{key}": text for key, text in options.items() if key in READ},
-        rlimits={key.upper(): text for key, text in options.items() if key.startswith("rlimit_")},
+        rlimits={key.upper(): text for key, text in options.items() if key.upper() in RLIMITS},
         variables={key: text for key, text in options.items() if key in VARIABLES},
         notes=tuple(_notes(path, parser, options)),
     )
@@ -110,10 +114,13 @@ def _notes(path: str, parser: configparser.RawConfigParser, options: Mapping[str
     if more := options.get("topurl", "").split()[1:]:
         yield Problem(path, "topurl", f"only the first address is used, not {', '.join(more)}")
     for key, text in options.items():
-        if key in NO_EFFECT:
+        if key.startswith("rlimit_"):
+            if key.upper() not in RLIMITS:
+                yield Problem(path, key.upper(), "ignored, as by kojid: this system has no such limit")
+        elif key in NO_EFFECT:
             if _HARMLESS.get(key) != text.strip().lower():
                 yield Problem(path, key, f"has no effect: {NO_EFFECT[key]}")
-        elif key not in READ and key not in VARIABLES and not key.startswith("rlimit_"):
+        elif key not in READ and key not in VARIABLES:
             yield Problem(path, key, "unknown option, ignored", _GONE.get(key) or _nearest(key, known))
 
 

@@ -230,6 +230,16 @@ def test_all_problems_of_all_sources_at_once(tmp_path: Path) -> None:
             '[buildroots]\nwarm = ["buildArch f45"]',
             "worker.toml: buildroots.warm: 'buildArch f45' does not name a root",
         ),
+        ('[hub]\nhost_principal_format = "compile/%d@X"', "worker.toml: hub.host_principal_format: may hold one %s"),
+        ('[hub]\nhost_principal_format = "compile/x@X"', "worker.toml: hub.host_principal_format: may hold one %s"),
+        ('[hub]\nhost_principal_format = "100%"', "worker.toml: hub.host_principal_format: may hold one %s"),
+        ('[hub]\nserver = "koji.example.com/kojihub"', "worker.toml: hub.server: 'koji.example.com/kojihub' is no"),
+        ('[hub]\nserver = "http://"', "worker.toml: hub.server: 'http://' is no address"),
+        ('[hub]\nserver = "http://h:99999/x"', "worker.toml: hub.server: 'http://h:99999/x' is no address"),
+        ('[rlimits]\nRLIMIT_FOO = "1"', "worker.toml: rlimits: this system has no limit 'RLIMIT_FOO'"),
+        ('[rlimits]\nRLIMIT_CORE = "0 5 7"', "worker.toml: rlimits: RLIMIT_CORE = '0 5 7' is no limit"),
+        ('[rlimits]\nRLIMIT_CORE = "5 4"', "worker.toml: rlimits: RLIMIT_CORE = '5 4' is no limit"),
+        (f'[rlimits]\nRLIMIT_CORE = "{10**30}"', "worker.toml: rlimits: RLIMIT_CORE = '1000"),
         ('[rlimits]\nRLIMIT_NOFILE = "much"', "worker.toml: rlimits: RLIMIT_NOFILE = 'much' is no limit"),
     ],
 )
@@ -237,6 +247,17 @@ def test_values_that_do_not_fit(tmp_path: Path, toml: str, expected: str) -> Non
     found = problems(tmp_path, toml)
     assert len(found) == 1
     assert found[0].startswith(expected[: len(found[0])][:60]), found
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "5 5", "1024 -1", "-1 -1"])
+def test_limits_that_setrlimit_takes(tmp_path: Path, text: str) -> None:
+    assert load(tmp_path, f'[rlimits]\nRLIMIT_CORE = "{text}"').rlimits == {"RLIMIT_CORE": text}
+
+
+def test_a_limit_of_another_system_in_a_kojid_conf_is_named(tmp_path: Path) -> None:
+    loaded = load(tmp_path, kojid="[kojid]\nRLIMIT_SWAP = 5\nrlimit_core = 0\n")
+    assert loaded.rlimits == {"RLIMIT_CORE": "0"}
+    assert [note.path for note in loaded.notes] == ["RLIMIT_SWAP"]
 
 
 def test_what_stored_roots_may_cost(tmp_path: Path) -> None:
