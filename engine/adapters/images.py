@@ -21,7 +21,7 @@ from engine.core.image_contents import ImageConfig
 from engine.core.images import IMAGE_LABEL
 from engine.core.registry import judge_transfer
 
-ENVIRONMENT = "ADJUTANT_IMAGES"
+ENVIRONMENT = "ADJUTANT_IMAGE_DIRECTORIES"
 _RACES, _VANISHED = 4, "retrieving "  # its label, its parent: of an image that is gone by then
 OPERATOR = Path("/etc/koji-adjutant/images")
 
@@ -169,7 +169,7 @@ class PodmanImages:
 
 
 def image_directories(option: Iterable[str | Path] = (), environ: Mapping[str, str] | None = None) -> tuple[Path, ...]:
-    """Directories with one directory per image: the option, $ADJUTANT_IMAGES, or ./images and the installed ones."""
+    """Directories with one directory per image: the option, $ADJUTANT_IMAGE_DIRECTORIES, or ./images and installed ones."""
     if named := [Path(path) for path in option]:
         return tuple(named)
     said = (os.environ if environ is None else environ).get(ENVIRONMENT, "")

@@ -16,7 +16,7 @@ _CONFIG = click.option(
 _IMAGES = click.option(
     "--images",
     multiple=True,
-    envvar="ADJUTANT_IMAGES",
+    envvar="ADJUTANT_IMAGE_DIRECTORIES",
     show_envvar=True,
     type=click.Path(file_okay=False),
     help="Directory with one directory per image; may be repeated.",

@@ -17,7 +17,10 @@ from engine.settings.document import LEAVES, Leaf, WorkerFile
 from engine.settings.kojid import KojidConf
 
 PREFIX = "ADJUTANT_"
-RESERVED = frozenset({"ADJUTANT_CONFIG", "ADJUTANT_KOJID_CONF"})
+RESERVED = frozenset(
+    PREFIX + name for name in ("CONFIG", "KOJID_CONF", "DEBUG", "RECIPES", "IMAGE_DIRECTORIES", "IMAGE_REPOSITORY")
+)
+"""Options of commands; no setting may have such a name and another meaning."""
 _YES, _NO = frozenset({"1", "yes", "true", "on"}), frozenset({"0", "no", "false", "off"})
 _TABLES = {"adjutant_container_timeouts": "adjutant_container_timeouts"}
 

@@ -75,7 +75,9 @@ class WorkerOptions:
     """The daemon itself."""
 
     id: str = doc("Label of this worker's containers; unset: the host name (and workdir, if changed).", "")
-    recipes: tuple[str, ...] = doc("Recipe directories; later ones win. Empty: the ones shipped.", ())
+    recipes: tuple[str, ...] = doc(
+        "Recipe directories; the first file of a method counts. Empty: as for `engine render`.", ()
+    )
     podman: str | None = doc("Address of the podman service; unset: the service is started as needed.", None)
     shutdown_timeout: int = doc("Seconds that running tasks get after SIGTERM before they are freed.", 120, ge=0)
     failures: int = doc(

@@ -3,19 +3,23 @@
 import json
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
+from engine.adapters import images, recipes
 from engine.buildroot import SnapshotLimits
+from engine.cli import cli
 from engine.cli.config import config as config_command
 from engine.core.errors import BadInput
 from engine.core.facts import MountRule, Settings
 from engine.settings import Loaded, load_settings
 from engine.settings.document import LEAVES, WorkerFile
 from engine.settings.kojid import NO_EFFECT, READ, VARIABLES
-from engine.settings.sources import environment_variables
+from engine.settings.sources import RESERVED, environment_layer, environment_variables
 
 KOJID = """
 [kojid]
@@ -298,6 +302,22 @@ def test_workers_of_one_host_are_told_apart_by_their_workdir(tmp_path: Path) -> 
 
 def test_every_setting_has_its_own_environment_variable() -> None:
     assert len(environment_variables()) == len(LEAVES)
+
+
+def test_a_commands_own_variable_is_no_setting() -> None:
+    def variables(command: click.Command) -> Iterator[str]:
+        for option in command.params:
+            yield from [option.envvar] if isinstance(option.envvar, str) else option.envvar or ()
+        if isinstance(command, click.Group):
+            for name in command.list_commands(click.Context(command)):
+                found = command.get_command(click.Context(command), name)
+                yield from variables(found) if found is not None else ()
+
+    of_commands = {*variables(cli), recipes.ENVIRONMENT, images.ENVIRONMENT}
+    assert of_commands == RESERVED
+    assert RESERVED & environment_variables().keys() == {"ADJUTANT_KOJID_CONF"}, "these two mean the same"
+    _layer, notes = environment_layer(dict.fromkeys(RESERVED, "/some/where"))
+    assert notes == ()
 
 
 def test_show_prints_toml_that_is_a_worker_toml(tmp_path: Path) -> None:
