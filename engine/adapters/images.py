@@ -169,7 +169,7 @@ class PodmanImages:
 
 
 def image_directories(option: Iterable[str | Path] = (), environ: Mapping[str, str] | None = None) -> tuple[Path, ...]:
-    """Directories with one directory per image: the option, $ADJUTANT_IMAGE_DIRECTORIES, or ./images and installed ones."""
+    """Directories with one directory per image: the option, the environment, or ./images and the installed ones."""
     if named := [Path(path) for path in option]:
         return tuple(named)
     said = (os.environ if environ is None else environ).get(ENVIRONMENT, "")

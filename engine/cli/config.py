@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -59,8 +61,14 @@ def convert(kojid_conf: str, output: str | None, force: bool) -> None:
     path = Path(output)
     if path.exists() and not force:
         raise BadInput([Problem(output, "", "exists already", "--force replaces it")])
-    # It may hold a password; so it is private before the first byte is in it.
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(text, encoding="utf-8")
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        new.touch(mode=0o600)  # it may hold a password; so it is private before the first byte is in it
+        new.write_text(text, encoding="utf-8")
+        new.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
+        cure = f"make {path.parent}, writable for this user, or name another file"
+        raise BadInput([Problem(output, "", f"cannot be written: {error.strerror}", cure)]) from None
     click.echo(f"wrote {output}", err=True)

@@ -31,7 +31,9 @@ def _state(config: str | None, kojid_conf: str | None, workdir: str | None) -> S
 
     if workdir is None:
         workdir = load_settings(config, kojid_conf).settings.workdir
-    return StateDirectory(workdir)
+    directory = StateDirectory(workdir)
+    directory.require_readable()
+    return directory
 
 
 @click.command()

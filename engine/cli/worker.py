@@ -49,6 +49,10 @@ def worker(
     SIGTERM: no new tasks, running ones get worker.shutdown_timeout seconds, then they are freed; again: now.
     SIGUSR1: finish what runs, then start anew. SIGHUP: read the recipes again.
     """
+    if host and not dry_run:
+        raise click.UsageError("--host is for --dry-run: a worker is the host that its user is")
+    if once and dry_run:
+        raise click.UsageError("--once takes a task, --dry-run none: give one of them")
     from engine.settings import load_settings
 
     loaded = load_settings(config, kojid_conf, command_line={"hub.maxjobs": maxjobs, "hub.sleeptime": sleeptime})

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from engine.core.errors import InfrastructureError
+from engine.core.errors import BadInput, InfrastructureError, Problem
 from engine.worker.processes import is_running, start_time
 
 logger = logging.getLogger(__name__)
@@ -41,10 +41,13 @@ class StateDirectory:
     def take_lock(self) -> None:
         """Be the only daemon here; task processes of a killed one are killed first.
 
-        Raises InfrastructureError when another daemon runs here.
+        Raises InfrastructureError when another daemon runs here, BadInput when this user cannot write here.
         """
-        (self.path / "tasks").mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._make()
+            lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._unusable(error) from None
         deadline = time.monotonic() + LOCK_PATIENCE
         while not _locked(lock):
             owner = self.daemon()
@@ -63,6 +66,23 @@ class StateDirectory:
             time.sleep(0.05)
         self._lock = lock
         self._write("daemon.json", {"pid": os.getpid(), "started": start_time(os.getpid())})
+
+    def _make(self) -> None:
+        (self.path / "tasks").mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def _unusable(self, error: OSError) -> BadInput:
+        place = error.filename or str(self.path)
+        cure = "run this as the worker's user, or name a directory of this user"
+        return BadInput([Problem("settings", "hub.workdir", f"{place}: {error.strerror} (uid {os.geteuid()})", cure)])
+
+    def require_readable(self) -> None:
+        """BadInput unless this user may look here: what he cannot see would else be "not running", "not drained"."""
+        try:
+            os.listdir(self.path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._unusable(error) from None
 
     def release_lock(self) -> None:
         """No daemon here any more."""
@@ -116,9 +136,12 @@ class StateDirectory:
     # The operator's wish
 
     def drain(self, reason: str) -> None:
-        """Ask the worker to take no tasks, over restarts, until `undrain`."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._write("drain", {"reason": reason, "since": time.time()})
+        """Ask the worker to take no tasks, over restarts, until `undrain`. BadInput when it cannot be written."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._write("drain", {"reason": reason, "since": time.time()})
+        except OSError as error:
+            raise self._unusable(error) from None
 
     def undrain(self) -> bool:
         """Take the wish back; False when there was none."""
