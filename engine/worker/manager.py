@@ -119,7 +119,12 @@ class Manager(koji.daemon.TaskManager):  # type: ignore[misc]  # koji has no typ
     def checkSpace(self) -> bool:  # noqa: N802 - koji's name
         """Room for workspaces and for containers (contract 2.3 step 5 measures mock's directory)."""
         for path in self.space:
-            room = os.statvfs(path)
+            try:
+                room = os.statvfs(path)
+            except OSError as error:
+                self.status = f"No disk space can be found at {path}: {error.strerror}"
+                logger.warning(self.status)
+                return False
             free = room.f_bavail * room.f_frsize // 2**20
             if free < self.options.minspace:
                 self.status = f"Insufficient disk space at {path}: {free} MB, {self.options.minspace} MB required"

@@ -8,7 +8,6 @@ podman's labels: nothing here is needed to go on.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import logging
@@ -65,7 +64,11 @@ class StateDirectory:
                 raise InfrastructureError(f"a process of an earlier worker still holds {self.path / 'lock'}")
             time.sleep(0.05)
         self._lock = lock
-        self._write("daemon.json", {"pid": os.getpid(), "started": start_time(os.getpid())})
+        try:
+            self._name_daemon()
+        except OSError as error:
+            self.release_lock()
+            raise InfrastructureError(f"cannot write in {self.path}: {error.strerror}") from None
 
     def _make(self) -> None:
         (self.path / "tasks").mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -100,8 +103,9 @@ class StateDirectory:
     # What it does
 
     def write(self, state: Mapping[str, Any]) -> None:
-        """The state for `engine status`; an older one stays while the disk is full."""
-        self._write_if_room("state.json", state)
+        """The state for `engine status`; an older one stays while it cannot be written."""
+        self._restore()
+        self._write_if_possible("state.json", state)
 
     def read(self) -> dict[str, Any]:
         """The last state written; empty when there is none."""
@@ -110,9 +114,9 @@ class StateDirectory:
     # Its tasks
 
     def write_task(self, task_id: int, **values: Any) -> None:
-        """Called in a task process, which it names by pid and start time; as `write` when the disk is full."""
+        """Called in a task process, which it names by pid and start time; as `write` when it cannot be written."""
         record = {"pid": os.getpid(), "started": start_time(os.getpid()), **values}
-        self._write_if_room(f"tasks/{task_id}.json", record)
+        self._write_if_possible(f"tasks/{task_id}.json", record)
 
     def task(self, task_id: int) -> dict[str, Any]:
         """What a task process wrote; empty when nothing."""
@@ -157,13 +161,41 @@ class StateDirectory:
             return None
         return str((self._read("drain") or {}).get("reason") or "no reason given")
 
-    def _write_if_room(self, name: str, data: Mapping[str, Any]) -> None:
-        # A task that fills the disk must not end the daemon, nor hide its own failure.
+    def _restore(self) -> None:
+        """The lock and the daemon's name anew where somebody cleaned them away: else a second daemon could start here,
+        and this one would pass for dead."""
+        if self._lock is None:
+            return
         try:
-            self._write(name, data)
+            if os.fstat(self._lock).st_nlink:
+                if not (self.path / "daemon.json").exists():
+                    self._name_daemon()
+                return
+            self._make()
+            lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if not _locked(lock):
+                os.close(lock)
+                logger.error("%s was removed, and another worker runs there now: set hub.workdir", self.path)
+                return
+            logger.warning("%s was removed; making it again (keep tmpfiles.d(5) away from it)", self.path)
+            os.close(self._lock)
+            self._lock = lock
+            self._name_daemon()
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
+            logger.warning("cannot make %s again: %s", self.path, error.strerror)
+
+    def _name_daemon(self) -> None:
+        self._write("daemon.json", {"pid": os.getpid(), "started": start_time(os.getpid())})
+
+    def _write_if_possible(self, name: str, data: Mapping[str, Any]) -> None:
+        # A full disk, or one that fails, must not end the daemon, nor hide a task's own failure.
+        try:
+            try:
+                self._write(name, data)
+            except FileNotFoundError:
+                self._make()
+                self._write(name, data)
+        except OSError as error:
             logger.warning("cannot write %s: %s", self.path / name, error.strerror)
 
     def _write(self, name: str, data: Mapping[str, Any]) -> None:

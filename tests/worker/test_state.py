@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -165,3 +168,43 @@ def test_gc_leaves_a_living_worker_of_another_work_directory_alone(tmp_path: Pat
             CliRunner().invoke(gc, words, catch_exceptions=False)
     finally:
         holder.release()
+
+
+def test_a_directory_that_was_cleaned_away_is_made_again(tmp_path: Path) -> None:
+    state = StateDirectory(str(tmp_path / "work"))
+    state.take_lock()
+    shutil.rmtree(tmp_path / "work")
+    state.write_task(1, phase="in a task process")
+    assert state.task(1)["phase"] == "in a task process"
+    state.write({"ready": True})
+    assert state.daemon() == os.getpid()
+    code = "import sys; from engine.worker.state import StateDirectory as S; S(sys.argv[1]).take_lock()"
+    second = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "work")], capture_output=True, text=True, check=False
+    )
+    assert f"another worker (pid {os.getpid()}) runs in {tmp_path / 'work'}" in second.stderr
+    (tmp_path / "work/worker/daemon.json").unlink()  # systemd-tmpfiles takes old files one by one
+    state.write({"ready": True})
+    assert state.daemon() == os.getpid()
+    state.release_lock()
+
+
+def test_a_state_that_cannot_be_written_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "worker").write_text("in the way")
+    StateDirectory(str(tmp_path)).write({"ready": True})
+    StateDirectory(str(tmp_path)).write_task(1, phase="started")
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+
+
+@pytest.mark.skipif(shutil.which("systemd-tmpfiles") is None, reason="systemd-tmpfiles is not installed")
+def test_systemd_tmpfiles_leaves_the_work_directory_alone(tmp_path: Path) -> None:
+    kept, removed = tmp_path / "koji-adjutant/worker/drain", tmp_path / "other"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    removed.touch()
+    ours = Path("packaging/tmpfiles.d/koji-adjutant.conf").read_text().replace("/var/tmp", str(tmp_path))  # noqa: S108
+    assert f"{tmp_path}/koji-adjutant" in ours
+    (tmp_path.parent / "all.conf").write_text(f"e {tmp_path} - - - 0\n{ours}")
+    subprocess.run(["systemd-tmpfiles", "--clean", tmp_path.parent / "all.conf"], check=True)
+    assert kept.exists()
+    assert not removed.exists()
