@@ -77,10 +77,12 @@ def _findings(paths: list[Path]) -> tuple[list[Problem], list[Warned]]:
 
 def _rows(errors: list[Problem], warned: list[Warned]) -> list[dict[str, str]]:
     import attrs
+    from attrs.filters import exclude
 
     found = [("error", "", problem) for problem in errors]
     found += [("warning", warning.code, warning.problem) for warning in warned]
-    return [{"level": level, "code": code, **attrs.asdict(problem)} for level, code, problem in found]
+    told = exclude("of_task")
+    return [{"level": level, "code": code, **attrs.asdict(problem, filter=told)} for level, code, problem in found]
 
 
 def _count(number: int, word: str) -> str:

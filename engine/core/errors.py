@@ -38,13 +38,15 @@ class Problem:
 
     `where` is the file (or ``"request"``, ``"settings"``), `path` the key path in it
     (``container.mounts[1].source``, may be empty), `message` what is wrong and what was found,
-    `cure` what to do, without parentheses; it may be empty where the message says it.
+    `cure` what to do, without parentheses; it may be empty where the message says it. `of_task`: a value of the task
+    is at fault, whatever place it turned up at, so that no host can do the task.
     """
 
     where: str
     path: str
     message: str
     cure: str = ""
+    of_task: bool = False
 
     def __str__(self) -> str:
         place = f"{self.where}: {self.path}: " if self.path else f"{self.where}: "

@@ -162,7 +162,7 @@ def _directories(rendering: Rendering) -> set[str]:
         path = rendering.text(place, template)
         if path.split("/")[0] in {"in", "logs"}:
             rendering.complain(place, f"{path}: in/ and logs/ are the engine's", "use result/…")
-        elif rendering.check(place, policy.path_complaint(path, absolute=False)):
+        elif rendering.check(place, policy.path_complaint(path, absolute=False), template):
             made.add(path)
     return made
 
@@ -236,14 +236,14 @@ def _inputs(rendering: Rendering, workspace: Workspace) -> tuple[tuple[PlannedIn
         name = _file_name(rendering, place, item, source)
         paths[item.name] = f"{workspace.path}/in/{name}"
         local = given is not None
-        if rendering.check(f"{place}.source", policy.path_complaint(source, absolute=local)):
+        if rendering.check(f"{place}.source", policy.path_complaint(source, absolute=local), item.source):
             planned.append(PlannedInput(name=item.name, source=source, path=f"in/{name}", local=local))
     return tuple(planned), paths
 
 
 def _file_name(rendering: Rendering, place: str, item: Input, source: str) -> str:
     name = rendering.text(f"{place}.target", item.target) or posixpath.basename(source)
-    rendering.check(f"{place}.source", policy.file_name_complaint(name))
+    rendering.check(f"{place}.source", policy.file_name_complaint(name), item.target or item.source)
     return name
 
 
@@ -266,7 +266,7 @@ def _files(rendering: Rendering) -> tuple[PlannedFile, ...]:
             continue
         path = rendering.text(f"{place}.path", file.path)
         content = file.content if file.literal else rendering.text(f"{place}.content", file.content)
-        if not rendering.check(f"{place}.path", policy.path_complaint(path, absolute=False)):
+        if not rendering.check(f"{place}.path", policy.path_complaint(path, absolute=False), file.path):
             continue
         if path in seen:
             rendering.complain(f"{place}.path", f"{path!r} is written twice", "give one of them another name")

@@ -12,6 +12,8 @@ from engine.core.facts import Facts
 from engine.core.recipe import Recipe
 from engine.core.spec import LABEL_ROLE, LABEL_TASK_ID, LABEL_WORKER_ID
 
+_OF_TASK = frozenset({"params", "build_tag", "macros", "env"})
+
 
 class Rendering:
     """One render under way: the variables, and every problem met so far."""
@@ -24,10 +26,10 @@ class Rendering:
     def complain(self, path: str, message: str, cure: str = "") -> None:
         self.problems.append(Problem(self.where, path, message, cure))
 
-    def check(self, path: str, complaint: policy.Complaint | None) -> bool:
-        """Record the complaint; True when there is none."""
+    def check(self, path: str, complaint: policy.Complaint | None, template: str = "", each: str | None = None) -> bool:
+        """Record the complaint; True when there is none. `template` and `each` tell where the value came from."""
         if complaint is not None:
-            self.complain(path, *complaint)
+            self.problems.append(Problem(self.where, path, *complaint, of_task=_reads_task(template, each)))
         return complaint is None
 
     def _try(self, path: str, function: Callable[[], Any], fallback: Any) -> Any:
@@ -63,6 +65,12 @@ class Rendering:
             return
         for item in items:
             yield templates.Record("", {**self.variables, "item": item})
+
+
+def _reads_task(template: str, each: str | None) -> bool:
+    """Does a text hold a value of the task, or of the hub for it? The operator's own values are judged when read."""
+    found = {*templates.names(template), *(templates.names(each, expression=True) if each else ())}
+    return any(name.split(".")[0] in _OF_TASK for name in found)
 
 
 def container_name(facts: Facts, task_id: int, part: str) -> str:

@@ -138,7 +138,7 @@ def _argv(rendering: Rendering, step: Step, place: str) -> tuple[str, ...]:
             for number, template in enumerate(group.args):
                 at = f"{path}.args[{number}]" if isinstance(item, Argument) else path
                 word = rendering.text(at, template, scope)
-                if rendering.check(at, policy.word_complaint(word, template)):
+                if rendering.check(at, policy.word_complaint(word, template), template, group.each):
                     words.append(word)
     if not rendering.problems and (not words or not words[0]):
         rendering.complain(f"{place}.argv", "the command is empty", "the first item is the program")

@@ -267,8 +267,8 @@ class Manager(koji.daemon.TaskManager):  # type: ignore[misc]  # koji has no typ
         end, text = record.get("end"), record.get("text", "")
         if end in {"done", "failed"}:
             self.outage.over()
-        elif end == "refused":
-            self.outage.note(task_id, record.get("method", ""), text)
+        elif end in {"refused", "unsuited"}:
+            self.outage.note(task_id, record.get("method", ""), text, counts=end == "refused")
         elif end is None and record.get("method") not in self._plain_methods() and not self.stopping:
             self.outage.note(task_id, record.get("method", ""), "the task's process ended without a word")
 

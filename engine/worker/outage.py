@@ -33,9 +33,11 @@ class Outage:
         """True while a self-check runs."""
         return self._job is not None
 
-    def note(self, task_id: int, method: str, text: str) -> None:
-        """An infrastructure failure."""
+    def note(self, task_id: int, method: str, text: str, *, counts: bool = True) -> None:
+        """A failure of this host; `counts`: of its infrastructure."""
         self.failures.append({"time": time.time(), "task": task_id, "method": method, "text": text})
+        if not counts:
+            return
         self._in_a_row += 1
         if self._in_a_row >= self.options.failures and self._until is None:
             logger.error("%d infrastructure failures in a row; taking no tasks. Last: %s", self._in_a_row, text)

@@ -111,11 +111,14 @@ class RecipeTask(koji.tasks.BaseTaskHandler):  # type: ignore[misc]  # koji has 
         return result
 
     def _bad_input(self, error: BadInput) -> NoReturn:
-        """A request that no host can do fails; a recipe or setting that is wrong here may be right elsewhere."""
-        if all(problem.where == "request" for problem in error.problems):
+        """A request that no host can do fails; a recipe or setting that is wrong here may be right elsewhere.
+
+        That is none of the failures that take this worker out: a few tasks must not be able to.
+        """
+        if all(problem.where == "request" or problem.of_task for problem in error.problems):
             self._end("failed", str(error))
             raise koji.ParameterError(str(error)) from None
-        self._end("refused", str(error))
+        self._end("unsuited", str(error))
         raise koji.tasks.RefuseTask(str(error)) from None
 
     def _end(self, end: str, text: str) -> None:
