@@ -33,7 +33,7 @@ from engine.worker.notify import Notifier
 from engine.worker.options import MAX_CHECK_IN
 from engine.worker.processes import SideJob
 from engine.worker.recipes import ServedRecipes
-from engine.worker.session import WorkerSession, connect
+from engine.worker.session import WorkerSession, connect, require_credentials
 from engine.worker.state import StateDirectory
 from engine.worker.task import TaskContext, task_classes
 
@@ -80,6 +80,7 @@ class Daemon:
         """Start, serve, stop. BadInput or InfrastructureError when it cannot start."""
         koji.util.setup_rlimits(dict(self.config.rlimits), logger=logger)
         koji.pathinfo.topdir = koji.BASEDIR = self.config.settings.topdir
+        require_credentials(self.config.hub)
         self.notifier.status("starting")
         self._handle_signals_at_start()
         self.recipes.load()
@@ -150,7 +151,7 @@ class Daemon:
             state=self.state,
             stop_grace=self.config.settings.adjutant_container_timeouts.stop_grace,
             sweep=housekeeping.sweep,
-            check=lambda: housekeeping.self_check(images),
+            check=lambda: housekeeping.self_check(self.recipes.images()),  # they may have been read again since
             space=self._space(),
         )
         self._offer(manager)
@@ -336,7 +337,7 @@ class Daemon:
             self.config.worker.shutdown_timeout + manager.stop_grace + KILL_MARGIN + SWEEP_LIMIT + FINAL_SWEEP
         )
         manager.session.give_up_retrying()
-        if patient and not self.config.once:
+        if patient:
             self._wait_for_tasks(manager)
         stopped = manager.stop_tasks()
         if self._upkeep is not None:
@@ -382,7 +383,10 @@ class Daemon:
         if self._upkeep is not None:
             self._upkeep.kill()
         manager.end_jobs()
-        manager.session.logout()
+        try:
+            manager.session.logout()
+        except Exception as error:
+            logger.warning("could not log out before starting anew: %s", error)
         self._containers().close()
         self.name.release()
         self.state.release_lock()

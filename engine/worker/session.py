@@ -173,15 +173,20 @@ class WorkerSession(koji.ClientSession):  # type: ignore[misc]  # koji has no ty
         self.opts.update(max_retries=0, retry_interval=0, offline_retry=False, timeout=10)
 
 
+def require_credentials(hub: HubOptions) -> None:
+    """BadInput for what keeps from logging in and is known without asking anyone."""
+    if not hub.server:
+        raise BadInput([Problem("settings", "hub.server", "is missing", "name the hub's address")])
+    if problems := [*unreadable("hub.cert", hub.cert), *unreadable("hub.serverca", hub.serverca)]:
+        raise BadInput(problems)
+
+
 def connect(hub: HubOptions, *, force_lock: bool, debug_xmlrpc: bool = False) -> WorkerSession:
     """Log in and take the exclusive session, in kojid's order (contract 1.3).
 
     Raises BadInput for missing or unusable credentials, InfrastructureError when the hub refuses or does not answer.
     """
-    if not hub.server:
-        raise BadInput([Problem("settings", "hub.server", "is missing", "name the hub's address")])
-    if problems := [*unreadable("hub.cert", hub.cert), *unreadable("hub.serverca", hub.serverca)]:
-        raise BadInput(problems)
+    require_credentials(hub)
     options = koji.grab_session_options(capped(attrs.asdict(hub)))
     options["debug_xmlrpc"] = debug_xmlrpc
     session = WorkerSession(hub.server, options)
