@@ -169,6 +169,10 @@ def fits_host(session: Session, recipe: Recipe, request: TaskRequest, settings: 
         tag = asked_tag(session, recipe, request, settings)
     except (koji.ParameterError, BadInput):
         tag = None
+    except koji.GenericError as error:
+        if type(error) is not koji.GenericError:  # the hub is away, or the session is not accepted
+            raise
+        tag = None  # deleted: as it was at the repo's event it may do, and what is refused here no host ever takes
     if tag is None or not tag.arches:
         return True  # it will fail with the right words
     return bool({koji.canonArch(arch) for arch in tag.arches.split()} & set(arches.split()))
