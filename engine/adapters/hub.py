@@ -14,6 +14,8 @@ import platform
 import posixpath
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
+from xml.parsers.expat import ExpatError
+from xmlrpc.client import ResponseError
 
 import attrs
 import koji
@@ -52,6 +54,17 @@ CHROOT_TECHNIQUE = frozenset(
     }
 )
 """Keys of a tag about how mock makes a chroot; there is none."""
+
+
+NO_ANSWER = (requests.exceptions.RequestException, ExpatError, ResponseError)
+"""What a call raises when no hub answered: nobody did, or somebody who speaks no XML-RPC."""
+
+
+def no_hub(error: Exception) -> str:
+    """What is wrong with an answer that is none of a hub; "" for other errors."""
+    if not isinstance(error, ExpatError | ResponseError):
+        return ""
+    return "what answers there speaks no XML-RPC (is it a hub's address, does it end in /kojihub, is a proxy between?)"
 
 
 class Session(Protocol):
@@ -201,8 +214,8 @@ def fetch_request(
         recipe = recipes.get(task["method"])
         request = task_request(recipe, task, task["request"])
         return request, gather(session, recipe, request, settings).facts
-    except (requests.exceptions.RequestException, koji.ServerOffline) as error:
-        raise InfrastructureError(f"hub {server}: {error}") from None
+    except (*NO_ANSWER, koji.ServerOffline) as error:
+        raise InfrastructureError(f"hub {server}: {no_hub(error) or error}") from None
     except koji.GenericError as error:
         raise BadInput([Problem(server, f"task {task_id}", str(error))]) from None
 

@@ -25,7 +25,7 @@ import koji.util
 from engine.adapters.leftover_services import remove_stale_services
 from engine.adapters.podman import PodmanConfig, PodmanManager
 from engine.adapters.worker_names import WorkerName
-from engine.core.errors import EXIT_INFRASTRUCTURE, EXIT_OK, BadInput, Problem
+from engine.core.errors import EXIT_INFRASTRUCTURE, EXIT_OK, BadInput, InfrastructureError, Problem
 from engine.worker.config import WorkerConfig
 from engine.worker.housekeeping import Housekeeping, UpkeepPace
 from engine.worker.manager import KILL_MARGIN, SWEEP_LIMIT, Manager
@@ -125,10 +125,13 @@ class Daemon:
         session = connect(self.config.hub, force_lock=self.config.force_lock)
         try:
             manager = self._manager(session, housekeeping, images)
-        except SystemExit:
+        except BaseException as error:
             session.give_up_retrying()
-            with suppress(Exception):
+            with suppress(Exception):  # the next start need not take the session over
                 session.logout()
+            if type(error) is koji.AuthError:  # the login was accepted: what is refused is host.getID
+                cure = "koji add-host NAME ARCHES makes one, with the worker's user as its name"
+                raise InfrastructureError(f"hub {self.config.hub.server}: {error} ({cure})") from None
             raise
         self._handle_signals(manager)
         self._containers().let_go()  # from here on only forked processes ask podman

@@ -8,7 +8,6 @@ from typing import Any
 
 import koji
 import koji.tasks
-import requests
 
 from engine.adapters import hub as hub_facts
 from engine.adapters import probes
@@ -43,8 +42,8 @@ def dry_run(hub: HubOptions, settings: Settings, served: ServedRecipes, host: st
         state = "enabled" if row["enabled"] else "disabled"
         yield f"host {row['name']}: {state}, arches {row['arches']}, capacity {row['capacity']}"
         yield from _tasks(session, row, settings, served)
-    except (requests.exceptions.RequestException, koji.GenericError) as error:
-        raise InfrastructureError(f"hub {hub.server}: {error}") from None
+    except (*hub_facts.NO_ANSWER, koji.GenericError) as error:
+        raise InfrastructureError(f"hub {hub.server}: {hub_facts.no_hub(error) or error}") from None
 
 
 def _tasks(session: Any, host: Mapping[str, Any], settings: Settings, served: ServedRecipes) -> Iterator[str]:

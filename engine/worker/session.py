@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 
 import attrs
 import koji
-import requests
 
+from engine.adapters.hub import NO_ANSWER, no_hub
 from engine.core.errors import BadInput, InfrastructureError, Problem
 from engine.worker import kerberos
 from engine.worker.options import CAPS, MAX_INTERVAL, HubOptions
@@ -202,8 +202,8 @@ def connect(hub: HubOptions, *, force_lock: bool, debug_xmlrpc: bool = False) ->
     except koji.AuthLockError as error:
         cure = "stop that one, or take over with --force-lock"
         raise InfrastructureError(f"hub {hub.server}: another daemon works as this user: {error} ({cure})") from None
-    except (koji.GenericError, requests.exceptions.RequestException) as error:
-        why = _plain(error)
+    except (koji.GenericError, *NO_ANSWER) as error:
+        why = no_hub(error) or _plain(error)
         if "CERTIFICATE_VERIFY_FAILED" in why:  # koji hands on its text only
             why = f"its certificate is not trusted (name its authority's certificate in hub.serverca): {why}"
         raise InfrastructureError(f"hub {hub.server}: cannot log in: {why}") from None

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping
 
 import koji
-import requests
 from attrs import evolve
 
 from engine.adapters import hub as hub_facts
@@ -31,7 +30,7 @@ def warm(settings: Settings, recipes: Mapping[str, Recipe], hub: HubOptions, man
     for entry in settings.buildroots.warm:
         try:
             _warm(session, entry, settings, recipes, manager)
-        except (EngineError, koji.GenericError, requests.exceptions.RequestException) as error:
+        except (EngineError, koji.GenericError, *hub_facts.NO_ANSWER) as error:
             logger.warning("buildroots.warm: %s: %s", entry, error)
 
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import koji
 import pytest
@@ -13,6 +18,7 @@ from tests.hub import HubStandIn
 from tests.podmanhost import podman
 from tests.worker.conftest import StartWorker
 from tests.worker.test_control import shown
+from tests.worker.test_operator import engine
 from tests.worker.workshop import WorkerProcess, fault_of, wait_for
 
 pytestmark = pytest.mark.podman
@@ -78,3 +84,47 @@ def test_settings_are_complained_of_before_images_are_pulled(make_worker: StartW
     assert worker.start(ready=False).wait(60) == 3
     assert "settings: hub.cert: /not/there.pem is no file (put the certificate there" in worker.log.read_text()
     assert time.monotonic() - began < 30
+
+
+def test_a_user_that_is_no_host_is_told_and_leaves_no_session(hub: HubStandIn, make_worker: StartWorker) -> None:
+    hub.add_user("person", "person")
+    worker = make_worker(user="person")
+    for _start in (1, 2):  # the second one is not refused because of the first one's session
+        assert worker.start(ready=False).wait(60) == 4
+        said = worker.log.read_text().splitlines()[-1]
+        assert said.startswith(f"hub {hub.url}: User ")
+        assert said.endswith("is not a host (koji add-host NAME ARCHES makes one, with the worker's user as its name)")
+
+
+@pytest.mark.parametrize("answer", [b"<html><body>maintenance</body></html>", b"no <b>xml", b"\xff\xfe\x00"])
+def test_an_address_that_is_no_hubs(make_worker: StartWorker, answer: bytes) -> None:
+    with answering(answer) as address:
+        worker = make_worker(server=address)
+        assert worker.start(ready=False).wait(60) == 4
+        words = f"hub {address}: cannot log in: what answers there speaks no XML-RPC (is it a hub's address"
+        assert words in worker.log.read_text()
+        code, said = engine("worker", "--dry-run", "--config", worker.config)
+        assert (code, "what answers there speaks no XML-RPC" in said) == (4, True)
+        code, said = engine("render", "--task", "1", "--hub", address)
+        assert (code, "what answers there speaks no XML-RPC" in said) == (4, True)
+
+
+@contextmanager
+def answering(body: bytes) -> Iterator[str]:
+    """Address of a web server that has one answer to everything."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Nothing to the terminal."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/kojihub"
+        server.shutdown()
