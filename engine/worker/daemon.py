@@ -259,6 +259,7 @@ class Daemon:
         if self._reload:
             self._reload = False
             self.recipes.load()
+            logger.info("read recipes again: %s", ", ".join(sorted(self.recipes.recipes)) or "none is left")
             self._offer(manager)
             manager.outage.resume()
         manager.restart_pending = manager.restart_pending or self._restart_asked
@@ -326,7 +327,7 @@ class Daemon:
             "written": time.time(),
             "sleeptime": self.config.hub.sleeptime,
             "stopping": bool(self._stops),
-            "recipes": {method: str(path) for method, path in self.recipes.files.items()},
+            "recipes": {method: str(self.recipes.files[method]) for method in self.recipes.recipes},
             "problems": [str(problem) for problem in self.recipes.problems],
         }
 

@@ -181,14 +181,13 @@ def require_credentials(hub: HubOptions) -> None:
         raise BadInput(problems)
 
 
-def connect(hub: HubOptions, *, force_lock: bool, debug_xmlrpc: bool = False) -> WorkerSession:
+def connect(hub: HubOptions, *, force_lock: bool) -> WorkerSession:
     """Log in and take the exclusive session, in kojid's order (contract 1.3).
 
     Raises BadInput for missing or unusable credentials, InfrastructureError when the hub refuses or does not answer.
     """
     require_credentials(hub)
     options = koji.grab_session_options(capped(attrs.asdict(hub)))
-    options["debug_xmlrpc"] = debug_xmlrpc
     session = WorkerSession(hub.server, options)
     try:
         _login(session, hub)

@@ -128,3 +128,17 @@ def answering(body: bytes) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/kojihub"
         server.shutdown()
+
+
+def test_a_recipe_broken_from_the_start_is_not_among_those_served(
+    make_worker: StartWorker, toy_recipes: Path, hub: HubStandIn
+) -> None:
+    (toy_recipes / "bad.toml").write_text("recipe = 1\n")
+    worker = make_worker().start()
+    wait_for(lambda: shown(worker).get("ready") is True)
+    assert list(shown(worker)["recipes"]) == ["toy"]  # type: ignore[call-overload]
+    assert "bad.toml" in str(shown(worker)["problems"])
+    (toy_recipes / "toy.toml").unlink()
+    worker.signal(signal.SIGHUP)
+    wait_for(lambda: "read recipes again: none is left" in worker.log.read_text())
+    wait_for(lambda: "toy" not in hub.calls("host.updateHost")[-1].kwargs["data"]["methods"])

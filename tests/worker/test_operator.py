@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
+from engine.cli.status import drain, status
 from engine.cli.worker import worker
+from engine.core import errors
 from engine.core.errors import EXIT_BAD_INPUT
 from tests.worker.workshop import TOY
 
@@ -89,3 +93,17 @@ def test_options_that_do_not_go_together(options: list[str], words: str) -> None
     result = CliRunner().invoke(worker, options)
     assert result.exit_code == 2
     assert words in result.output
+
+
+@pytest.mark.parametrize("command", [worker, status, drain], ids=lambda command: command.name)
+def test_the_documentation_names_every_option(command: click.Command) -> None:
+    text = Path("docs/worker.md").read_text()
+    missing = [option.opts for option in command.params if not any(name in text for name in option.opts)]
+    assert missing == []
+
+
+def test_the_documentation_names_every_exit_code() -> None:
+    section = Path("docs/worker.md").read_text().partition("## Exit codes\n")[2].partition("\n## ")[0]
+    named = {int(number) for number in re.findall(r"(?:^|; )(\d+) ", section.replace("\n", " ").strip())}
+    codes = {getattr(errors, name) for name in vars(errors) if name.startswith("EXIT_")}
+    assert named == codes - {errors.EXIT_PACKAGE}, "a worker ends by no package's fault"
