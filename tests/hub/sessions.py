@@ -197,9 +197,8 @@ def host_of(db: Database, session: Session | None) -> Host:
 
 
 def _expire_if_old(db: Database, session: Session) -> None:
+    """By its own age only: a hub does not look at the master when a subsession calls."""
     limit = db.settings.session_renewal_timeout
-    master = session if session.master is None else db.sessions[session.master]
-    for each in (session, master):
-        born = each.start_ts if each.renew_ts is None else each.renew_ts
-        if limit and db.clock.now() - born > limit:
-            expire(db, each)
+    born = session.start_ts if session.renew_ts is None else session.renew_ts
+    if limit and db.clock.now() - born > limit:
+        expire(db, session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 import time
@@ -96,6 +97,18 @@ def test_subsession_shares_the_lock_and_ends_with_its_master(hub: HubStandIn, bu
     builder.logout()
     with pytest.raises(koji.AuthError, match="Invalid session"):
         second.host.getID()
+
+
+def test_a_session_ages_by_itself_and_takes_its_subsessions_along(hub: HubStandIn, builder: koji.ClientSession) -> None:
+    hub.clock.advance(1439 * 60)
+    child = builder.subsession()
+    hub.clock.advance(120)
+    assert child.host.getID() == 1  # not as old as its master, which did not call since
+    assert [call for call in hub.calls("login") if call.kwargs.get("renew")] == []
+    for number, session in enumerate((builder, child), 1):
+        with contextlib.suppress(koji.SequenceError):  # the trap of the next test
+            session.host.getID()
+        assert len([call for call in hub.calls("login") if call.kwargs.get("renew")]) == number
 
 
 def test_renewal_trap(hub: HubStandIn, builder: koji.ClientSession) -> None:
