@@ -26,6 +26,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import attrs
 from attrs import frozen
@@ -38,7 +39,7 @@ from engine.buildroot import PodmanSnapshotImages, upkeep
 from engine.cli.local import FetchedTask, LocalRuns, this_host, worker_id
 from engine.cli.progress import make_progress
 from engine.core.errors import EngineError
-from engine.core.facts import NameValue, PackageRepo, Settings
+from engine.core.facts import NameValue, PackageRepo, Settings, TagFacts
 from engine.core.local import LocalCall, local_task
 from tools import samples, standin
 from tools.miniworld.commands import CommandError, run
@@ -95,22 +96,27 @@ def _tags(package: Path) -> Iterator[str]:
             yield f"tag {package.name} {tag.get('name')}[{index}] {' '.join((value.text or '').split())}"
 
 
-def compare(srpms: Sequence[Path], repo: Path, folder: Path) -> dict[str, list[str]]:
-    """Differences by source package; results stay below `folder`. CommandError, EngineError, NoMock, NotSetUp."""
+def compare(
+    srpms: Sequence[Path], repo: Path, folder: Path, *, extra: Mapping[str, Any] | None = None
+) -> dict[str, list[str]]:
+    """Differences by source package; results stay below `folder`. CommandError, EngineError, NoMock, NotSetUp.
+
+    `extra` is what the tag says besides its macros and environment.
+    """
     workdir, found = str(folder / "work"), {}
     image = standin.task_image()
     settings = Settings(workdir=workdir, worker_id=worker_id(workdir), adjutant_task_image_default=image)
-    with mock(repo, this_host().arch, macros=MACROS, env=ENV) as there, _runs(settings) as runs:
+    with mock(repo, this_host().arch, macros=MACROS, env=ENV, extra=extra) as there, local_runs(settings) as runs:
         for srpm in srpms:
             by_mock, here = (folder / side / srpm.name.removesuffix(".src.rpm") for side in ("mock", "here"))
             shutil.copytree(there.build(srpm), by_mock)
-            _build_here(runs, srpm, repo, here)
+            build_here(runs, srpm, repo, here, extra=extra)
             found[srpm.name] = differences(by_mock, here)
     return found
 
 
 @contextmanager
-def _runs(settings: Settings) -> Iterator[LocalRuns]:
+def local_runs(settings: Settings) -> Iterator[LocalRuns]:
     """Runs of tasks in a work directory; its roots are removed at the end."""
     with PodmanManager(PodmanConfig(worker_id=settings.worker_id)) as manager:
         images = PodmanSnapshotImages(manager.service)
@@ -121,13 +127,17 @@ def _runs(settings: Settings) -> Iterator[LocalRuns]:
             upkeep(settings, images, manager, everything=True)
 
 
-def _build_here(runs: LocalRuns, srpm: Path, repo: Path, results: Path) -> None:
+def build_here(
+    runs: LocalRuns, srpm: Path, repo: Path, results: Path, *, extra: Mapping[str, Any] | None = None
+) -> None:
+    """A build with the macros and the environment of this comparison, for a tag with this `extra`. CommandError."""
     call = LocalCall(method="buildArch", inputs=(str(srpm),), repos=(PackageRepo(name="build", path=str(repo)),))
     host = attrs.evolve(this_host(), name=socket.getfqdn())  # a builder has its full name from the hub
     request, facts = local_task(runs.recipes.get("buildArch"), call, settings=runs.settings, host=host, task_id=0)
     macros, env = (tuple(NameValue(name=key, value=one[key]) for key in one) for one in (MACROS, ENV))
+    tag = TagFacts(id=1, name="compare", extra=extra or {})
     outcome = runs.run(
-        FetchedTask(request=request, facts=attrs.evolve(facts, macros=macros, env=env)),
+        FetchedTask(request=request, facts=attrs.evolve(facts, macros=macros, env=env, build_tag=tag)),
         delivery=lambda _plan: ResultsDirectory(str(results)),
         display=lambda plan: make_progress(plan, sys.stderr, quiet=True),
     )

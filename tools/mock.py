@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import koji
 from attrs import field, frozen
@@ -19,6 +20,14 @@ from tools.miniworld.commands import CommandError, run
 
 CACHES = {"root_cache_enable": True, "yum_cache_enable": True}
 """What an operator of mock alone would leave on; kojid turns it off."""
+
+SETTINGS = {
+    "mock.module_setup_commands": "module_setup_commands",
+    "mock.releasever": "releasever",
+    "mock.yum.best": "yum_best",
+    "mock.yum.module_hotfixes": "module_hotfixes",
+}
+"""A tag's keys, and what `koji.genMockConfig` calls them."""
 
 
 class NoMock(RuntimeError):
@@ -74,11 +83,13 @@ def mock(
     *,
     macros: Mapping[str, str] | None = None,
     env: Mapping[str, str] | None = None,
+    extra: Mapping[str, Any] | None = None,
     caches: bool = False,
 ) -> Iterator[Mock]:
     """mock for the packages in `repo`; what it made is removed at the end.
 
-    `macros` and `env` are what a tag says in rpm.macro.* and rpm.env.*.
+    `macros` and `env` are what a tag says in rpm.macro.* and rpm.env.*, `extra` holds its settings for mock: those of
+    `SETTINGS`.
     """
     version()
     folder = Path(tempfile.mkdtemp(prefix="mock-", dir="/var/tmp"))  # pytest's own directories are closed to its user
@@ -92,6 +103,7 @@ def mock(
         name, arch, repoid=1, tag_name="compare", topdir=str(folder / "topdir"), use_bootstrap=False,
         package_manager="dnf", distribution="Koji", tag_envvars=dict(env or {}), plugin_conf=CACHES if caches else {},
         tag_macros={f"%{key}": value for key, value in (macros or {}).items()},
+        **{SETTINGS[key]: value for key, value in (extra or {}).items()},
     )  # fmt: skip
     config.write_text(text + "config_opts['isolation'] = 'simple'\n")
     made = Mock(folder, name, config)

@@ -227,8 +227,7 @@ class _Preparation:
             macros=tuple(map(str, answer["macros"])),
         )
         key = content_key(packages, shape)
-        label = f"{self.asked.group} {self.asked.arch}"
-        wanted = Snapshot(key=key, shape=shape, packages=packages, label=label)
+        wanted = Snapshot(key=key, shape=shape, packages=packages, label=self.asked.label())
         self.state.write("known", memo, {"key": key, "wanted": attrs.asdict(wanted)})
         return wanted
 

@@ -332,6 +332,12 @@ class Buildroot:
     module_hotfixes: str | bool = doc(
         "dnf's `module_hotfixes` of every repository, a boolean or a template giving one.", False, kind="template"
     )
+    module_setup_commands: str = doc(
+        "Expression giving a list of pairs: what to do (`enable`, `disable`, `reset`, `install`), and to which module "
+        "streams (`nodejs:18, ruby:3.1`). As `dnf module` does it, in this order, before the group is installed.",
+        "[]",
+        kind="expression",
+    )
     options: Mapping[str, str] = doc(
         "Further options of dnf, values are templates; empty ones are left out. Known: `excludepkgs`, "
         "`fastestmirror`, `ip_resolve`, `max_parallel_downloads`, `minrate`, `multilib_policy`, `proxy`, `retries`, "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -32,9 +32,13 @@ OPTIONS = frozenset(
 )
 """Options of dnf that a recipe may set: none names a file of the tool container or switches a check of content off."""
 
+MODULE_COMMANDS = ("disable", "enable", "install", "reset")
+"""What of `dnf module` can be said before there is a package: the others look, or change what is installed."""
+
 SHAPING = ("tsflags",)
 """Those of `OPTIONS` that decide what a package leaves in the root, beside which packages there are."""
 
+PAIR = 2
 _CURE_REPOS = "engine run: say --repo DIR or --repo URL; on a builder: the task's repo"
 
 
@@ -42,6 +46,7 @@ _CURE_REPOS = "engine run: say --repo DIR or --repo URL; on a builder: the task'
 class RootRequest:
     """A root as it is asked for: `group` and `packages` out of `repos`, `arch` in Koji's words.
 
+    `module_setup_commands` are pairs of one of `MODULE_COMMANDS` and the modules, each as dnf names it.
     `source` is the host path of the file whose build requirements the steps will install, None when it is not on
     this host yet.
     """
@@ -53,6 +58,7 @@ class RootRequest:
     releasever: str = ""
     best: bool = False
     module_hotfixes: bool = False
+    module_setup_commands: tuple[tuple[str, tuple[str, ...]], ...] = ()
     options: Mapping[str, str] = field(factory=dict)
     source: str | None = None
 
@@ -61,12 +67,19 @@ class RootRequest:
         given = ((name, self.options.get(name, "")) for name in SHAPING)
         return tuple(" ".join([name, *sorted(set(value.replace(",", " ").split()))]) for name, value in given if value)
 
+    def label(self) -> str:
+        """What a root of it is called in lists: group and architecture, and the modules that were asked for."""
+        return " ".join(
+            [self.group, self.arch, *(f"({action} {', '.join(of)})" for action, of in self.module_setup_commands)]
+        )
+
     def config(self) -> dict[str, Any]:
         """What the tools tell dnf: repositories below ``/repos`` by name, or by their address."""
         return {
             "arch": self.arch,
             "best": self.best,
             "module_hotfixes": self.module_hotfixes,
+            "module_setup_commands": [[action, list(modules)] for action, modules in self.module_setup_commands],
             "options": dict(self.options),
             "releasever": self.releasever,
             "repos": [
@@ -90,6 +103,7 @@ def root_request(recipe: Recipe, request: TaskRequest, facts: Facts, *, where: s
         releasever=rendering.text("buildroot.releasever", wanted.releasever),
         best=_truth(rendering, "buildroot.best", wanted.best),
         module_hotfixes=_truth(rendering, "buildroot.module_hotfixes", wanted.module_hotfixes),
+        module_setup_commands=tuple(_module_commands(rendering, wanted.module_setup_commands)),
         options=_options(rendering, wanted.options),
         source=next(
             (_on_host(item.source, facts, item.local) for item in inputs if item.name == wanted.requirements_of), None
@@ -128,6 +142,26 @@ def _repos(rendering: Rendering, expression: str) -> tuple[PackageRepo, ...]:
     if not repos and not rendering.problems:
         rendering.complain(place, "there is no repository to make a root of", _CURE_REPOS)
     return tuple(repos)
+
+
+def _module_commands(rendering: Rendering, expression: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Pairs as mock reads them: the second part is text, in which commas separate the modules."""
+    place = "buildroot.module_setup_commands"
+    for scope in rendering.each(place, expression):
+        item = templates.plain(scope["item"])
+        if not isinstance(item, list | tuple) or len(item) != PAIR or not all(isinstance(part, str) for part in item):
+            rendering.complain(place, f"{item!r} is no command", '["enable", "NAME:STREAM"]')
+            continue
+        action, modules = item[0], tuple(filter(None, (part.strip() for part in item[1].split(","))))
+        if action not in MODULE_COMMANDS:
+            rendering.complain(
+                place, f"{action!r} cannot be done to modules here", "known: " + ", ".join(MODULE_COMMANDS)
+            )
+        if not modules:
+            rendering.complain(place, f"{action!r} names no module", f'["{action}", "NAME:STREAM"]')
+        for module in modules:
+            rendering.check(place, policy.word_complaint(module, ""))
+        yield action, modules
 
 
 def _truth(rendering: Rendering, place: str, given: str | bool) -> bool:

@@ -75,7 +75,8 @@ class Display(dnf.callback.TransactionProgress):
 
 def main(job):
     wanted = {nevra(package): package for package in job["packages"]}
-    base = open_base(job["config"], ROOT)
+    # Chosen already, and by their checksums: what modules hide is of no account any more.
+    base = open_base(job["config"], ROOT, hidden=False)
     base.fill_sack(load_system_repo=True)
     installed = {nevra(identity(package)): package for package in base.sack.query().installed()}
     again = set(job.get("reinstall", ()))
@@ -88,6 +89,7 @@ def main(job):
     base.resolve(allow_erasing=True)
     _check_plan(base, set(installed), set(wanted), set(coming))
     display = Display()
+    base._moduleContainer.rollback()  # else dnf writes into the root which streams the packages belong to
     if base.transaction:
         _run(base, display)
     base.close()  # else the rpmdb stays open, and finish cannot close it for good

@@ -89,13 +89,15 @@ def _with_dnf(config, requires, phases):
 def _install(config, requires, phases, display):
     """Rows of the packages that were installed. dnf.exceptions.Error in dnf's words."""
     import dnf.exceptions
-    from common import nevra, open_base, row
+    from common import nevra, open_base, row, set_up_modules
 
     base = open_base(config, ROOT)
     with phase(phases, "resolving build requirements"):
         base.fill_sack(load_system_repo=True)
+        set_up_modules(base, config["module_setup_commands"], first=False)
         if not _resolve(base, requires):
             return []
+    base._moduleContainer.rollback()  # else dnf writes into the root which streams are enabled
     packages = list(base.transaction.install_set)
     rows = [row(package) for package in packages]
     with phase(phases, "downloading build requirements"):

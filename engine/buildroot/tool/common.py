@@ -6,7 +6,9 @@ import sys
 
 import dnf
 import dnf.exceptions
+import dnf.module.module_base
 import hawkey
+import libdnf.module
 from files import write_json
 
 CACHE = "/cache"
@@ -23,6 +25,8 @@ GROUP, DEPENDENCIES, REPO, PACKAGE, DISK, SCRIPT, SET, TRACES = (
     "set",
     "traces",
 )
+
+IN_DEFAULTS = libdnf.module.ModulePackageContainer.ModuleErrorType_ERROR_IN_DEFAULTS
 
 # Koji's architecture where rpm has no packages of that name.
 RPM_ARCHES = {"i386": "i686", "arm": "armv7hl", "armhfp": "armv7hl"}
@@ -64,13 +68,16 @@ def kind_of(error):
         return DISK
     if isinstance(error, dnf.exceptions.RepoError):
         return REPO
-    if isinstance(error, (dnf.exceptions.MarkingError, dnf.exceptions.CompsError)):
+    if isinstance(error, (dnf.exceptions.MarkingError, dnf.exceptions.MarkingErrors, dnf.exceptions.CompsError)):
         return GROUP
     return PACKAGE
 
 
-def open_base(config, root):
-    """dnf for the root `root` with the repositories of `config` and nothing of this image's configuration."""
+def open_base(config, root, *, hidden=True):
+    """dnf for the root `root` with the repositories of `config` and nothing of this image's configuration.
+
+    Not `hidden`: packages of module streams that are not active can be seen, too.
+    """
     base = dnf.Base()
     conf = base.conf
     arch = RPM_ARCHES.get(config["arch"], config["arch"])
@@ -92,7 +99,6 @@ def open_base(config, root):
     conf.strict = True
     conf.keepcache = False
     conf.best = bool(config.get("best", False))
-    conf.module_platform_id = config.get("module_platform_id") or "platform:builder"
     if config.get("releasever"):
         conf.releasever = config["releasever"]
     for name, value in sorted(config.get("options", {}).items()):
@@ -101,8 +107,38 @@ def open_base(config, root):
         added = base.repos.add_new_repo(repo["name"], conf, baseurl=[repo["baseurl"]])
         added.skip_if_unavailable = False
         added.metadata_expire = -1
-        added.module_hotfixes = bool(config.get("module_hotfixes", False))
+        added.module_hotfixes = bool(config.get("module_hotfixes", False)) or not hidden
     return base
+
+
+def set_up_modules(base, commands, *, first):
+    """What `dnf module` does to the loaded `base`, one command after the other. dnf.exceptions.Error in dnf's words.
+
+    `first`: nothing is in the root yet, so `install` wants the packages of the profiles; each command is then one that
+    ends before the next begins, and may not change what that one enabled. Else streams become active, no more.
+    """
+    modules = dnf.module.module_base.ModuleBase(base) if commands else None
+    for action, specs in commands:
+        print(f"module {action} " + " ".join(specs), flush=True)
+        try:
+            if action == "install" and not first:
+                modules.enable([spec.partition("/")[0] for spec in specs])
+            else:
+                getattr(modules, action)(specs)
+        except dnf.exceptions.MarkingErrors as error:
+            # dnf's command goes on where only the streams that are defaults do not fit together
+            solving = error.module_depsolv_errors
+            if error.no_match_group_specs or error.error_group_specs or (solving and solving[1] != IN_DEFAULTS):
+                raise
+            print(f"warning: {error}", flush=True)
+        if not first:
+            continue
+        if switched := dict(base._moduleContainer.getSwitchedStreams()):
+            text = "; ".join(f"module '{name}' stream '{old}' to '{new}'" for name, (old, new) in switched.items())
+            raise dnf.exceptions.MarkingError(
+                f"It is not possible to switch enabled streams of a module: {text}; reset it first"
+            )
+        base._moduleContainer.save()
 
 
 def hawkey_arches():

@@ -7,7 +7,7 @@ import sys
 
 import dnf.exceptions
 import rpm
-from common import GROUP, ToolError, open_base, row, run_tool
+from common import GROUP, ToolError, open_base, row, run_tool, set_up_modules
 
 # What a macro of this image's rpm makes of a root: files left out, and where and how the database is kept.
 MACROS = ("_install_langs", "_excludedocs", "_netsharedpath", "_dbpath", "_db_backend")
@@ -17,6 +17,7 @@ def main(job):
     notes = []
     base = open_base(job["config"], "/tmp/empty-root")  # noqa: S108 - the container's own
     base.fill_sack(load_system_repo=False)
+    set_up_modules(base, job["config"]["module_setup_commands"], first=True)
     if job.get("group"):
         _add_group(base, job["group"], notes)
     for name in job.get("packages", []):
