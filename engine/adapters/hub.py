@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import posixpath
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 from xml.parsers.expat import ExpatError
@@ -50,10 +51,14 @@ CHROOT_TECHNIQUE = frozenset(
         "mock.use_bootstrap",
         "mock.bootstrap_image",
         "mock.bootstrap_image_ready",
-        "mock.forcearch",
     }
 )
 """Keys of a tag about how mock makes a chroot; there is none."""
+NO_EFFECT = {
+    **dict.fromkeys(CHROOT_TECHNIQUE, "there is no chroot"),
+    "mock.forcearch": "dnf is told the architecture in any case",
+}
+"""What some keys have no effect for."""
 
 
 NO_ANSWER = (requests.exceptions.RequestException, ExpatError, ResponseError)
@@ -344,7 +349,7 @@ def _package_repos(repo: RepoFacts | None, arch: str) -> tuple[PackageRepo, ...]
 
 def _prefixed(extra: Mapping[str, Any], prefix: str) -> Iterator[NameValue]:
     for key in sorted(extra):
-        if key.startswith(prefix) and extra[key] is not None:
+        if key.startswith(prefix):
             yield NameValue(name=key.removeprefix(prefix), value=str(extra[key]))
 
 
@@ -352,7 +357,9 @@ def _unhonoured(recipe: Recipe, extra: Mapping[str, Any]) -> Iterator[str]:
     """Keys of the tag that neither the engine nor the recipe's own text speaks of, so that nothing drops silently."""
     text = json.dumps(attrs.asdict(recipe), default=str)
     for key in sorted(extra):
-        if not key.startswith((MOCK, "rpm.")) or key.startswith((MACRO, ENVIRONMENT)) or key in text:
+        if not key.startswith((MOCK, "rpm.")) or key.startswith((MACRO, ENVIRONMENT)):
             continue
-        why = "there is no chroot" if key in CHROOT_TECHNIQUE else f"the recipe {recipe.method} does not honour it"
+        if re.search(rf"(?<![\w.]){re.escape(key)}(?!\.?\w)", text):  # the whole word: not mock.yum for mock.yum.best
+            continue
+        why = NO_EFFECT.get(key, f"the recipe {recipe.method} does not honour it")
         yield f"tag setting {key} = {json.dumps(extra[key])} has no effect: {why}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterable, Sequence
@@ -231,5 +232,9 @@ def environment_text(plan: Plan, facts: Facts, notes: Sequence[str]) -> str:
     lines += [f"external_repo = {repo.url} ({repo.merge_mode})" for repo in facts.external_repos]
     lines += [f"macro %{macro.name} = {macro.value}" for macro in facts.macros]
     lines += [f"env {variable.name} = {variable.value}" for variable in facts.env]
+    for key, value in sorted((facts.build_tag.extra if facts.build_tag else {}).items()):
+        setting = f"tag setting {key} = "
+        if key.startswith("mock.") and not any(note.startswith(setting) for note in notes):
+            lines.append(f"{setting}{json.dumps(value)}")
     lines += [f"# {note}" for note in notes]
     return "\n".join(lines) + "\n"
