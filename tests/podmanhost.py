@@ -19,6 +19,7 @@ from engine.core.manager import ContainerTimeouts
 from tools import standin
 
 TINY = f"localhost/adjutant-test-tiny:{os.getpid()}"  # two sessions at once shall not remove each other's
+GONE = ("retrieving ", "reading image ", "locating item named ")
 TEST_LABEL = "io.koji.adjutant.test=host"
 
 _APPLETS = ("sh", "cat", "ls", "id", "sleep", "find", "rm", "test", "printf", "touch", "mkdir", "true", "false")
@@ -27,11 +28,11 @@ _BUSYBOX = ("/bin/busybox", "/usr/bin/busybox", "/bin/busybox.static")
 
 def podman(*words: str | Path, env: dict[str, str] | None = None, check: bool = True) -> str:
     """Standard output of a podman command; a list that failed as another session removed an image is asked again."""
-    for _attempt in range(5):
+    for _attempt in range(20):
         done = subprocess.run(
             ["podman", *map(str, words)], capture_output=True, text=True, check=False, env={**os.environ, **(env or {})}
         )
-        if "retrieving label for image" not in done.stderr:
+        if words[0] != "images" or not any(said in done.stderr for said in GONE):
             break
     if check and done.returncode:
         raise AssertionError(f"podman {' '.join(map(str, words))}: {done.stderr}")

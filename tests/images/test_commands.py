@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from engine.adapters.images import PodmanImages
 from engine.cli.image import image
 from engine.core.errors import BadInput, ContainerError
-from tests.podmanhost import podman
+from tests.podmanhost import TEST_LABEL, podman
 
 pytestmark = pytest.mark.podman
-REPOSITORY = "localhost/adjutant-test-image"
+REPOSITORY = f"localhost/adjutant-test-image-{os.getpid()}"  # two sessions at once shall not remove each other's
 MARK = f"io.koji.adjutant.test.pid={os.getpid()}"
 
 
@@ -40,7 +41,7 @@ def recipes(tmp_path: Path, tiny_image: str) -> Path:
 def no_image_is_left(podman_host: None) -> object:
     yield
     for name in podman("images", "--format", "{{.Repository}}:{{.Tag}}").split():
-        if name.startswith(REPOSITORY):
+        if name.startswith(f"{REPOSITORY}:"):
             podman("rmi", "--force", name)
 
 
@@ -103,6 +104,27 @@ def test_a_version_never_moves(recipes: Path, tiny_image: str) -> None:
         build(recipes, tiny_image, "--no-check", "--version", "1")
     with pytest.raises(BadInput, match="small-v7 is not on this host .*here: small-v1"):
         engine("rollback", "small", "--to", "7", "--repository", REPOSITORY)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        'retrieving label for image "2fdc": you may need to remove the image to resolve the error',
+        'locating item named "manifest" for image with ID "c1d4": file does not exist',
+        'reading image "2fdc": locating image with ID "2fdc": image not known',
+    ],
+)
+def test_images_that_go_while_podman_lists(tiny_image: str, tmp_path: Path, words: str) -> None:
+    """What podman 4.3.1 said while another process removed images, once; then the real one answers."""
+    stumbling, stumbled = tmp_path / "podman", tmp_path / "stumbled"
+    stumbling.write_text(
+        f"#!/bin/sh\n[ -e {stumbled} ] || {{ touch {stumbled}; echo 'Error: {words}' >&2; exit 125; }}\n"
+        'exec podman "$@"\n'
+    )
+    stumbling.chmod(0o755)
+    listed = PodmanImages(podman=str(stumbling)).images(TEST_LABEL)
+    assert stumbled.exists()
+    assert tiny_image in {name for one in listed for name in one.names}
 
 
 def test_an_image_that_fails_its_check_is_not_tagged(recipes: Path, tiny_image: str) -> None:
