@@ -67,6 +67,7 @@ class HubServer:
         self.tls = tls
         self.tickets = tickets  #: for logins by Kerberos
         self.delay = 0.0  #: seconds every answer waits before it leaves
+        self.slow_since: tuple[str, float] | None = None  #: a method, whose next call makes these seconds the delay
         self._server: _Server | None = None
 
     @property
@@ -171,6 +172,9 @@ class _Request(BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
             return
+        since = self.hub.slow_since
+        if since is not None and since[0] == method:
+            self.hub.slow_since, self.hub.delay = None, since[1]
         if self.hub.delay:
             threading.Event().wait(self.hub.delay)
         self._answer(text.encode())

@@ -141,9 +141,11 @@ class HubStandIn(Contents):
         """
         self.server.lost.add(method, count)
 
-    def slow_answers(self, seconds: float) -> None:
-        """Let every answer wait `seconds`; 0 ends that."""
-        self.server.delay = seconds
+    def slow_answers(self, seconds: float, since: str = "") -> None:
+        """Let every answer wait `seconds`, with `since` only from the next call of that method on; 0 ends that."""
+        self.server.slow_since = (since, seconds) if since else None
+        if not since:
+            self.server.delay = seconds
 
     def expire_session(self, who: int | str) -> None:
         """Let the sessions of a user name, or one session id, be too old: the next call gets AuthExpired."""

@@ -316,7 +316,7 @@ def test_sigterm_while_the_hub_hangs(hub: HubStandIn, make_worker: StartWorker, 
 
 @pytest.mark.parametrize("seconds", [3, 8])
 def test_sigterm_while_a_task_is_opened(hub: HubStandIn, worker: WorkerProcess, seconds: float) -> None:
-    hub.slow_answers(seconds)
+    hub.slow_answers(seconds, since="getTaskInfo")
     task = hub.make_task("toy", ["never"])
     wait_for(lambda: [call for call in hub.calls("getTaskInfo", who="builder1") if call.args[0] == task], 60)
     worker.signal(signal.SIGTERM)  # the patience with the hub ends before the task has a process
