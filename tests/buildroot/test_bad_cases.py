@@ -26,6 +26,7 @@ from tests.podmanhost import podman
 
 pytestmark = pytest.mark.podman
 MakePackage = Callable[..., Path]
+EVIL = f"io.koji.adjutant.test=evil-{os.getpid()}"
 
 
 def test_a_group_that_is_not_there(place: Place, repo: SmallRepo) -> None:
@@ -176,7 +177,7 @@ def test_the_images_id_is_part_of_the_record(place: Place, repo: SmallRepo) -> N
         assert root.report is not None
         assert root.report.decision == "full"
         assert place.run(root, "cat /usr/share/marker/text") == "x\n"
-    podman("image", "prune", "--force", "--filter", "label=io.koji.adjutant.test=evil")
+    _forget_the_evil_one()
 
 
 @pytest.mark.parametrize("removed", [True, False], ids=["removed", "replaced"])
@@ -201,13 +202,18 @@ def test_a_snapshot_that_goes_between_prepare_and_clone(place: Place, repo: Smal
         assert root.report is not None
         assert root.report.decision == "full"
         assert place.run(root, "cat /usr/share/marker/text") == "x\n"
-    podman("image", "prune", "--force", "--filter", "label=io.koji.adjutant.test=evil")
+    _forget_the_evil_one()
 
 
 def _replaced_by_an_evil_one(name: str) -> None:
     container = podman("create", name, "/x").strip()
-    podman("commit", "--quiet", "--change", "LABEL io.koji.adjutant.test=evil", container, name)
+    podman("commit", "--quiet", "--change", f"LABEL {EVIL}", container, name)
     podman("rm", container)
+
+
+def _forget_the_evil_one() -> None:
+    """By its id: `podman image prune` fails where another session removes an image at that moment."""
+    podman("rmi", "--force", *podman("images", "--quiet", "--filter", f"label={EVIL}").split(), check=False)
 
 
 class SmallTarget:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -240,9 +241,10 @@ def test_the_same_content_stored_by_another_work_directory_meanwhile(
 
 
 def test_images_of_others_are_never_touched(place: Place, task_image: str) -> None:
-    podman("tag", task_image, "localhost/adjutant-root:somebody-elses")
+    name = f"localhost/adjutant-root:somebody-elses-{os.getpid()}"
+    podman("tag", task_image, name)
     try:
         upkeep(place.settings, place.images, place.manager, everything=True)
-        assert podman("images", "--quiet", "localhost/adjutant-root:somebody-elses") != ""
+        assert podman("images", "--quiet", name) != ""
     finally:
-        podman("rmi", "localhost/adjutant-root:somebody-elses")
+        podman("rmi", name)

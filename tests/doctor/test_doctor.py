@@ -278,7 +278,7 @@ def test_the_command(tmp_path: Path, task_image: str, podman_host: None) -> None
     assert done.exit_code == 0, done.output
     assert set(results[0]) == {"name", "level", "found", "cure"}
     assert any(result["name"] == "selftest.build.mount" for result in results)
-    broken = import_tiny("localhost/adjutant-test-noimage:1", tmp_path)
+    broken = import_tiny(f"localhost/adjutant-test-noimage:{os.getpid()}", tmp_path)
     try:
         done = CliRunner().invoke(
             doctor, ["--config", str(config), "--no-hub", "--image", broken], catch_exceptions=False

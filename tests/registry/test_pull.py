@@ -23,6 +23,7 @@ from tests.registry.server import Registry, environment, proxy, registries_conf
 
 pytestmark = pytest.mark.podman
 LOGIN = ("worker", "right-password")
+MARK = f"io.koji.adjutant.test.registry={os.getpid()}"  # other sessions have images of 127.0.0.1 too
 
 
 class Pulling:
@@ -43,7 +44,8 @@ class Pulling:
 
     def push(self, name: str, content: str = "one", *words: str) -> str:
         """Push an image with the file /content and forget it locally; its reference."""
-        local = import_tiny(f"localhost/adjutant-test-push-{os.getpid()}:1", self.folder, extra={"content": content})
+        name_here = f"localhost/adjutant-test-push-{os.getpid()}:1"
+        local = import_tiny(name_here, self.folder, f"LABEL {MARK}", extra={"content": content})
         target = f"{self.registry.address}/{name}"
         podman("push", "--quiet", "--tls-verify=false", *words, local, f"docker://{target}")
         podman("rmi", "--force", local)
@@ -52,7 +54,7 @@ class Pulling:
     def close(self) -> None:
         for made in self.stack:
             made.close()
-        for name in podman("images", "--format", "{{.Repository}}:{{.Tag}}").split():
+        for name in podman("images", "--filter", f"label={MARK}", "--format", "{{.Repository}}:{{.Tag}}").split():
             if name.startswith("127.0.0.1:"):
                 podman("rmi", "--force", name, check=False)
 
@@ -388,7 +390,8 @@ def test_plain_http_without_leave(pulling: Pulling, retries: Retries) -> None:
 def test_the_operators_push_and_pull(pulling: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
     """`engine image push` and `pull`: what the one sends, the other fetches and tells the digest of."""
     monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", pulling.env["CONTAINERS_REGISTRIES_CONF"])
-    local = import_tiny(f"localhost/adjutant-test-push-{os.getpid()}:2", pulling.folder, extra={"content": "pushed"})
+    name_here = f"localhost/adjutant-test-push-{os.getpid()}:2"
+    local = import_tiny(name_here, pulling.folder, f"LABEL {MARK}", extra={"content": "pushed"})
     target = f"{pulling.registry.address}/team/task:1"
     said = CliRunner().invoke(image_commands, ["push", local, target, "--", "--tls-verify=false"])
     assert (said.exit_code, said.stdout) == (0, f"{target}\n"), said.output
