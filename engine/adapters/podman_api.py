@@ -32,6 +32,10 @@ CALL_TIMEOUT = 120.0
 PATIENCE = 20.0
 """Seconds to keep trying to reach a service that went away (a restart takes about one)."""
 
+_RACES, _RACE_PAUSE = 5, 0.1
+_RACED = ("runtime error: ", "retrieving ", "reading image ", "locating item named ")
+"""What podman 4.3.1 says of a list of images, or of any image, where another process removes one at that moment."""
+
 _CURES: tuple[tuple[str, str], ...] = (
     ("image not known", "pull it first, or correct the name"),
     ("no such image", "pull it first, or correct the name"),
@@ -89,10 +93,10 @@ class PodmanApi:
 
         `body` is posted as JSON, bytes as they are. `what` and `where` start the error text (``create container x``).
         A service that went away is started or waited for and asked again for `patience` seconds; give 0 where
-        repeating would do harm.
+        repeating would do harm. What podman could not read for another process's doing (`_RACED`) is read again.
         """
         end = time.monotonic() + patience
-        pause = 0.05
+        pause, races = 0.05, _RACES if method == "GET" else 0
         while True:
             try:
                 return self._once(method, path, what=what, where=where, params=params, body=body, timeout=timeout)
@@ -103,6 +107,11 @@ class PodmanApi:
                 logger.info("podman went away (%s); asking again", error.why)
                 time.sleep(min(pause, left))
                 pause = min(pause * 2, 2.0)
+            except Refused as error:
+                if not races or not any(words in error.why for words in _RACED):
+                    raise
+                races -= 1
+                time.sleep(_RACE_PAUSE)
 
     def _once(
         self,

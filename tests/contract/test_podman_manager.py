@@ -21,6 +21,7 @@ from engine.core.errors import ContainerError
 from engine.core.manager import ContainerTimeouts
 from engine.core.spec import ContainerHandle, ContainerSpec, ResourceLimits, VolumeMount
 from tests.contract.commands import sh
+from tests.contract.stumbling import StumblingService
 from tests.podman_fixtures import LABELS, WORKER, podman, private_manager
 
 pytestmark = pytest.mark.podman
@@ -175,6 +176,31 @@ def test_unreachable_socket_says_what_to_do(tmp_path: Path) -> None:
         made.version()
     assert error.value.retry
     assert "podman.socket" in error.value.cure
+
+
+RACES = {  # what podman 4.3.1 answered while another process removed images
+    "image": "runtime error: invalid memory address or nil pointer dereference",
+    "parent": 'retrieving parent of image "6b50": you may need to remove the image to resolve the error',
+    "list": 'reading image "2fdc": locating image with ID "2fdc": image not known',
+}
+
+
+@pytest.mark.parametrize(("stumbles", "words"), [(1, RACES["image"]), (3, RACES["parent"]), (1, RACES["list"])])
+def test_an_image_is_read_again_where_podman_stumbled(tmp_path: Path, stumbles: int, words: str) -> None:
+    with StumblingService(tmp_path / "podman.sock", stumbles, words) as service:
+        with PodmanManager(PodmanConfig(worker_id=WORKER, socket=service.url)) as made:
+            assert made.ensure_image_available("localhost/x:1").id == "2fdc"
+        assert service.asked == stumbles + 1
+
+
+def test_an_image_that_podman_never_can_read_may_be_damaged(tmp_path: Path) -> None:
+    with (
+        StumblingService(tmp_path / "podman.sock", 1000, RACES["image"]) as service,
+        PodmanManager(PodmanConfig(worker_id=WORKER, socket=service.url)) as made,
+        pytest.raises(ContainerError, match="nil pointer") as error,
+    ):
+        made.ensure_image_available("localhost/x:1")
+    assert "may be damaged" in error.value.cure
 
 
 def _refused(manager: PodmanManager, handle: ContainerHandle) -> ContainerError | None:
