@@ -7,14 +7,38 @@ import stat
 import time
 
 
+class Foreign(Exception):
+    """A package's own code left something that cannot be used: its fault, and nobody else's."""
+
+
+def open_package(path):
+    """A regular file for reading, never a wait at a fifo and no link followed. Foreign for anything else."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if stat.S_ISREG(os.lstat(path).st_mode):
+            raise
+        raise Foreign(f"{path!a} is no regular file ({error.strerror})") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise Foreign(f"{path!a} is no regular file")
+    return open(descriptor, "rb")
+
+
 def write_json(path, data):
     """Write in one step: a reader finds all of it or nothing."""
     write_text(path, json.dumps(data, separators=(",", ":"), sort_keys=True))
 
 
 def write_text(path, text):
-    """Write in one step. Where a package's own code may write too, a link it left must not be followed."""
+    """Write in one step. Where a package's own code may write too, a link it left must not be followed.
+
+    Foreign when it left a directory in the way.
+    """
     arriving = path + ".arriving"
+    for place in (path, arriving):
+        if os.path.isdir(place) and not os.path.islink(place):
+            raise Foreign(f"{place!a} is a directory")
     if os.path.lexists(arriving):
         os.unlink(arriving)
     descriptor = os.open(arriving, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
