@@ -221,6 +221,7 @@ def _limits(rendering: Rendering, base: Limits, own: Limits, place: str) -> Reso
         ("memory", sizes["memory"], ceiling.memory),
         ("cpus", asked["cpus"], ceiling.cpus),
         ("pids", asked["pids"], ceiling.pids),
+        ("nofile", asked["nofile"], ceiling.nofile),
     ):
         if value is not None and most is not None and value > most:
             rendering.complain(

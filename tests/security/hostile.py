@@ -69,6 +69,7 @@ RECIPES = [
     Refused("too much memory", _step('limits = { memory = "64g" }'), r"limits.memory: .*more than the operator allows"),
     Refused("too many processes", _step("limits = { pids = 100000 }"), r"limits.pids: .*more than the operator"),
     Refused("too many cpus", _step("limits = { cpus = 64.0 }"), r"limits.cpus: .*more than the operator allows"),
+    Refused("too many open files", _step("limits = { nofile = 1048577 }"), r"limits.nofile: .*more than the operator"),
     Refused("too long", _step("timeout = 99999999"), r"steps\[0\].timeout: .*more than the operator allows"),
     Refused("a secret nobody gave", _step('secrets = ["keytab"]'), r"secrets\[0\]: there is no secret 'keytab'"),
     Refused("a secret by path", _step('secrets = ["../../etc/shadow"]'), r"secrets\[0\]: must be one word"),
