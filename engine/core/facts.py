@@ -140,14 +140,14 @@ class MountRule:
 class Limit:
     """Ceiling for one container: bytes, CPUs, processes, open files, seconds, bytes of log. None: no ceiling."""
 
-    memory: int | None = doc("Bytes; unset: no ceiling.", None)
-    cpus: float | None = doc("CPUs; unset: no ceiling.", None)
-    pids: int = doc("Processes and threads.", 4096)
+    memory: int | None = doc("Bytes; unset: no ceiling.", None, ge=1)
+    cpus: float | None = doc("CPUs; unset: no ceiling.", None, gt=0)
+    pids: int = doc("Processes and threads.", 4096, ge=1)
     nofile: int = doc(
-        "Open files per process that a recipe may ask for; what asks for none gets podman's own default.", 1048576
+        "Open files per process that a recipe may ask for; what asks for none gets podman's own default.", 1048576, ge=1
     )
-    seconds: int = doc("Seconds that one step may take.", 86400)
-    log_bytes: int = doc("Bytes of one log.", 2 * 1024**3)
+    seconds: int = doc("Seconds that one step may take.", 86400, ge=1)
+    log_bytes: int = doc("Bytes of one log.", 2 * 1024**3, ge=1)
 
 
 @frozen(kw_only=True)

@@ -16,6 +16,7 @@ from engine.cli import cli
 from engine.cli.config import config as config_command
 from engine.core.errors import BadInput
 from engine.core.facts import MountRule, Settings
+from engine.core.structure import structure
 from engine.settings import Loaded, load_settings
 from engine.settings.document import LEAVES, WorkerFile
 from engine.settings.kojid import NO_EFFECT, READ, VARIABLES
@@ -375,3 +376,11 @@ def test_a_mount_rule_opens_nothing_that_no_recipe_may_mount(source: str, tmp_pa
 def test_an_image_rule_that_names_no_image_is_told_with_its_place(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"worker.toml: adjutant_images\[1\].image: '-x': is not an image"):
         load(tmp_path, '[[adjutant_images]]\nimage = "a/b:1"\n[[adjutant_images]]\nimage = "-x"\n')
+
+
+@pytest.mark.parametrize("name", ["memory", "cpus", "pids", "nofile", "seconds", "log_bytes"])
+def test_a_ceiling_of_nothing_is_refused(name: str) -> None:
+    """podman takes 0 for no limit at all, and so did the engine a step without an end."""
+    least = "more than 0" if name == "cpus" else "at least 1"
+    with pytest.raises(BadInput, match=rf"worker.toml: limits.{name}: must be {least}, got 0"):
+        structure({"limits": {name: 0}}, WorkerFile, "worker.toml")
