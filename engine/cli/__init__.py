@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from engine.cli.streams import forgive_readers
 from engine.core.errors import EXIT_BUG, EXIT_INTERRUPTED, EngineError
 
 # name: (module, one line). A table, so that `engine --help` imports no command and `engine render` imports
@@ -71,6 +72,7 @@ def main() -> None:
     """Entry point: one place turns errors into messages and exit codes (`engine.core.errors`)."""
     # Start-up makes thousands of objects that stay: collecting among them costs a tenth of `engine render`.
     gc.set_threshold(50_000)
+    forgive_readers()
     try:
         status = cli.main(standalone_mode=False)
         sys.stdout.flush()
@@ -88,10 +90,6 @@ def main() -> None:
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
         sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of a pipe went away (engine … | head): nothing is wrong, nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except Exception as error:  # the last resort, so that a user gets words and a code
         if os.environ.get("ADJUTANT_DEBUG"):
             raise

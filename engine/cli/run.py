@@ -192,7 +192,8 @@ def stop_signals() -> Iterator[threading.Event]:
     def stop(_number: int, _frame: Any) -> None:
         if not event.is_set():
             event.set()
-            os.write(2, b"\nstopping: the task is ended and cleaned up\n")
+            with contextlib.suppress(OSError):  # in `engine run … | tee` the reader got the Ctrl-C as well
+                os.write(2, b"\nstopping: the task is ended and cleaned up\n")
 
     if threading.current_thread() is not threading.main_thread():
         yield event

@@ -443,6 +443,25 @@ def test_stopping_cleans_up(engine: Engine, toys: Path, number: signal.Signals) 
     assert engine.leftovers() == []
 
 
+def test_a_run_whose_output_nobody_reads_comes_to_its_end(engine: Engine, toys: Path) -> None:
+    process = engine.start("toy", "--recipes", toys, "--param", "script=echo x > x.txt")
+    assert process.stderr is not None
+    process.stderr.close()
+    assert process.wait(timeout=60) == 0
+    assert Ended(0, "", "", engine.results).outcome["result"] == ["x.txt"]
+
+
+def test_stopping_cleans_up_although_the_reader_stopped_first(engine: Engine, toys: Path) -> None:
+    """Ctrl-C at `engine run … | tee log` reaches both."""
+    process = engine.start("toy", "--recipes", toys, "--param", "script=sleep 1000")
+    wait_for(lambda: running(engine))
+    assert process.stderr is not None
+    process.stderr.close()
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    assert not engine.results.exists()
+
+
 def test_a_step_that_ignores_sigterm_is_killed_within_the_grace(engine: Engine, toys: Path) -> None:
     engine.environ["ADJUTANT_CONTAINER_TIMEOUTS_STOP_GRACE"] = "1"
     script = "trap '' TERM; echo ready > ready.txt; while :; do sleep 1; done"
