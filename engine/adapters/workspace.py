@@ -33,6 +33,8 @@ from engine.core.verdict import disk_words
 CONTAINER_UID = CONTAINER_GID = 1000  # ADR "UID/GID Strategy"
 DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
 LOCK, KEPT, PLAN = "lock", "kept", "plan.json"
+INEXPRESSIBLE = (":", ",", '"', "\n", "\r")
+"""In paths of mounts and logs (`engine.core.podman_options`)."""
 PRIVATE = frozenset({"in", "logs"})
 """Top directories that no container may write to."""
 
@@ -51,13 +53,17 @@ class Workdir:
     """The directory that holds the task directories of one user's engine."""
 
     def __init__(self, path: str) -> None:
-        """Make it (0700) if need be. BadInput when it belongs to somebody else or others may write to it."""
+        """Make it (0700) if need be. BadInput when it belongs to somebody else, others may write to it, or podman's
+        command line cannot express the paths below it (mounts and logs)."""
         self.path = os.path.abspath(path)
+        if found := [sign for sign in INEXPRESSIBLE if sign in self.path]:
+            trouble = f"{self.path!r} has {found[0]!r} in its name, which podman's command line cannot express"
+            raise BadInput([Problem("settings", "workdir", trouble, "name another directory")])
         try:
             os.makedirs(self.path, mode=0o700, exist_ok=True)
             info = os.lstat(self.path)
         except OSError as error:
-            raise _cannot("make the work directory", self.path, error) from None
+            raise _cannot("make the work directory", self.path, error, cure="name another directory") from None
         trouble = ""
         if not stat.S_ISDIR(info.st_mode):
             trouble = "is not a directory"
@@ -287,13 +293,13 @@ class TaskDirectory:
         return _cannot(doing, os.path.join(self.path, path) if path else self.path, error)
 
 
-def _cannot(doing: str, path: str, error: OSError) -> InfrastructureError:
+def _cannot(doing: str, path: str, error: OSError, cure: str = "") -> InfrastructureError:
     why = error.strerror or str(error)
     if error.errno in DISK_ERRNOS:
         with suppress(OSError):
             place = path if os.path.isdir(path) else os.path.dirname(path)
             why = f"disk full: {disk_words(_space(place, os.statvfs(place)))}"
-    return InfrastructureError(f"cannot {doing} {path}: {why}")
+    return InfrastructureError(f"cannot {doing} {path}: {why}" + (f" ({cure})" if cure else ""))
 
 
 def _read_plan(folder: str) -> Plan | None:

@@ -85,8 +85,9 @@ class State:
         """Make it (0700) below `workdir`. BadInput when it belongs to somebody else or others may write to it."""
         self.path = Path(os.path.abspath(workdir)) / DIRECTORY
         with _naming("make", self.path):
-            for part in PARTS:
-                (self.path / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+            # One by one: what is made on the way to another directory has the umask's mode.
+            for place in (self.path.parent, self.path, *(self.path / part for part in PARTS)):
+                os.makedirs(place, mode=0o700, exist_ok=True)
             info = os.lstat(self.path)
         if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o022:
             trouble = f"{self.path} belongs to somebody else, or others may write to it"

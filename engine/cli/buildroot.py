@@ -41,7 +41,7 @@ def list_(workdir: str | None, config: str | None, form: str) -> None:
     """Print the snapshots, most lately used first, and how often a root was there already."""
     from engine.buildroot.state import State
 
-    state = State(_settings(workdir, config).workdir)
+    state = State(_there(workdir, config).workdir)
     snapshots, counts = state.snapshots(), state.counts()
     if form == "json":
         rows = [_row(snapshot) for snapshot in snapshots]
@@ -136,7 +136,7 @@ def show(key: str, log: bool, packages: bool, form: str, workdir: str | None, co
     """Print what the snapshot KEY (or its first characters) is made of and where it comes from."""
     from engine.buildroot.state import State
 
-    state = State(_settings(workdir, config).workdir)
+    state = State(_there(workdir, config).workdir)
     item = _known(state.snapshots(), key)
     if log:
         path = state.log_path(item.key)
@@ -154,13 +154,17 @@ def show(key: str, log: bool, packages: bool, form: str, workdir: str | None, co
 @buildroot.command()
 @_places
 @click.option("--all", "everything", is_flag=True, help="Remove every snapshot that no task relies on.")
-@click.option("--disk", type=float, metavar="GIB", help="Keep at most this much, instead of the settings' disk.")
-@click.option("--count", type=int, metavar="N", help="Keep at most this many, instead of the settings' count.")
+@click.option(
+    "--disk", type=click.FloatRange(min=0), metavar="GIB", help="Keep at most this much, instead of the settings' disk."
+)
+@click.option(
+    "--count", type=click.IntRange(min=0), metavar="N", help="Keep at most this many, instead of the settings' count."
+)
 def prune(workdir: str | None, config: str | None, everything: bool, disk: float | None, count: int | None) -> None:
     """Remove leftovers, and the least lately used snapshots beyond the limits. Never what a task relies on."""
     from engine.buildroot import SnapshotLimits, upkeep
 
-    settings = _settings(workdir, config)
+    settings = _there(workdir, config)
     limits = SnapshotLimits.of(settings.buildroots)
     limits = attrs.evolve(
         limits, disk=limits.disk if disk is None else int(disk * GIB), count=limits.count if count is None else count
@@ -209,6 +213,14 @@ def _settings(workdir: str | None, config: str | None) -> Settings:
 
         workdir = load_settings(config).settings.workdir
     return local_settings(config, workdir=workdir)
+
+
+def _there(workdir: str | None, config: str | None) -> Settings:
+    """`_settings` for a look at what is there: a directory with a wrong name is not made."""
+    from engine.cli.local import check_workdir
+
+    check_workdir(workdir)
+    return _settings(workdir, config)
 
 
 def _known(snapshots: list[Snapshot], key: str) -> Snapshot:

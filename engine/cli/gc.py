@@ -37,11 +37,12 @@ def gc(
 
     from engine.adapters.podman import PodmanConfig, PodmanManager
     from engine.adapters.worker_names import elsewhere
-    from engine.cli.local import local_settings
+    from engine.cli.local import check_workdir, local_settings
     from engine.core.errors import EXIT_INFRASTRUCTURE, BadInput, Problem
     from engine.gc import collect
     from engine.settings import load_settings
 
+    check_workdir(workdir)
     loaded = load_settings(config, kojid_conf)
     settings = loaded.settings
     if local:

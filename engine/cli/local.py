@@ -41,6 +41,12 @@ def default_workdir() -> str:
     return os.path.join(state, "koji-adjutant")
 
 
+def check_workdir(workdir: str | None) -> None:
+    """BadInput when a directory is named, to be looked into, that is not there; the default may be missing."""
+    if workdir is not None and not os.path.isdir(workdir):
+        raise BadInput([Problem("--workdir", "", f"{workdir}: no such directory", "as given to engine run")])
+
+
 def worker_id(workdir: str) -> str:
     """The label of local runs: two users, or two work directories, never touch each other's containers."""
     return f"run-{os.geteuid()}-{zlib.crc32(os.path.abspath(workdir).encode()):08x}"

@@ -41,8 +41,9 @@ def shell(
     Commands may also come from standard input: echo 'rpm -qa' | engine shell 3.
     """
     from engine.adapters.workspace import Workdir
-    from engine.cli.local import local_settings
+    from engine.cli.local import check_workdir, local_settings
 
+    check_workdir(workdir)
     settings = local_settings(config, workdir=workdir)
     place = Workdir(settings.workdir)
     kept = place.kept()

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 
-def unread(command: list[str], stream: str, **more: object) -> int:
+def unread(command: list[str], stream: str) -> int:
     """The exit code of `command` whose `stream` is a pipe without a reader."""
     reader, writer = os.pipe()
     os.close(reader)
-    others = {name: subprocess.DEVNULL for name in ("stdout", "stderr") if name != stream}
     with open(writer, "wb") as pipe:
-        return subprocess.run(command, stdin=subprocess.DEVNULL, check=False, timeout=60, **{**others, stream: pipe}).returncode  # type: ignore[call-overload,no-any-return]  # fmt: skip
+        out, err = (pipe, subprocess.DEVNULL) if stream == "stdout" else (subprocess.DEVNULL, pipe)
+        return subprocess.run(command, stdout=out, stderr=err, check=False, timeout=60).returncode
 
 
 @pytest.mark.parametrize(

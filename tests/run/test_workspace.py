@@ -64,6 +64,19 @@ def test_a_strict_umask_changes_nothing(workdir: Workdir) -> None:
     directory.remove()
 
 
+@pytest.mark.parametrize("name", ["a:b", "a,b", 'a"b', "a\nb"])
+def test_a_name_that_podman_cannot_be_told_is_refused_before_anything_is_made(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadInput, match="in its name, which podman's command line cannot express .name another"):
+        Workdir(str(tmp_path / name))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_work_directory_that_cannot_be_made_has_a_cure(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InfrastructureError, match=r"file/work: Not a directory \(name another directory\)"):
+        Workdir(str(tmp_path / "file/work"))
+
+
 @as_root
 def test_what_containers_write_to_belongs_to_koji(task: TaskDirectory) -> None:
     task.prepare(["in", "result"])

@@ -1,0 +1,59 @@
+"""The directory of snapshots' records, and the commands that look into it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from engine.adapters.workspace import Workdir
+from engine.buildroot.state import State
+from engine.cli import buildroot as buildroot_commands
+from engine.cli.gc import gc
+from engine.cli.shell import shell
+from engine.core.errors import BadInput
+
+
+@pytest.mark.parametrize("umask", [0, 0o002, 0o022, 0o077], ids=oct)
+def test_it_is_private_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    """002 is the umask of users on Fedora and its kin."""
+    former = os.umask(umask)
+    try:
+        State(str(tmp_path / "work"))
+        State(str(tmp_path / "work"))  # what it made it takes
+        Workdir(str(tmp_path / "work"))
+    finally:
+        os.umask(former)
+    made = [tmp_path / "work", *(tmp_path / "work").rglob("*")]
+    assert len(made) > 5
+    assert {stat.S_IMODE(path.stat().st_mode) for path in made if path.is_dir()} == {0o700}
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (buildroot_commands.buildroot, ["list"]),
+        (buildroot_commands.buildroot, ["show", "ab"]),
+        (buildroot_commands.buildroot, ["prune"]),
+        (shell, ["--list"]),
+        (gc, []),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else value.name,
+)
+def test_a_directory_that_is_not_there_is_said_and_not_made(
+    tmp_path: Path, command: click.Command, words: list[str]
+) -> None:
+    result = CliRunner().invoke(command, [*words, "--workdir", str(tmp_path / "wrok")])
+    assert isinstance(result.exception, BadInput)
+    assert "wrok: no such directory (as given to engine run)" in str(result.exception)
+    assert not (tmp_path / "wrok").exists()
+
+
+@pytest.mark.parametrize("words", [["--disk", "-1"], ["--count", "-1"]])
+def test_limits_below_nothing_are_refused(words: list[str]) -> None:
+    result = CliRunner().invoke(buildroot_commands.buildroot, ["prune", *words])
+    assert (result.exit_code, "is not in the range" in result.output) == (2, True)
