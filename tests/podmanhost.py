@@ -19,7 +19,7 @@ from engine.core.manager import ContainerTimeouts
 from tools import standin
 
 TINY = f"localhost/adjutant-test-tiny:{os.getpid()}"  # two sessions at once shall not remove each other's
-GONE = ("retrieving ", "reading image ", "locating item named ")
+GONE = ("retrieving ", "reading image ", "checking if image ", "locating item named ")
 TEST_LABEL = "io.koji.adjutant.test=host"
 
 _APPLETS = ("sh", "cat", "ls", "id", "sleep", "find", "rm", "test", "printf", "touch", "mkdir", "true", "false")

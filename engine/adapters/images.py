@@ -23,8 +23,8 @@ from engine.core.registry import judge_transfer
 
 ENVIRONMENT = "ADJUTANT_IMAGE_DIRECTORIES"
 _RACES = 8
-# Its label or parent, itself, its manifest: of an image that is gone by then.
-_VANISHED = ("retrieving ", "reading image ", "locating item named ")
+# Its label or parent, itself, its use, its manifest: of an image that is gone by then.
+_VANISHED = ("retrieving ", "reading image ", "checking if image ", "locating item named ")
 OPERATOR = Path("/etc/koji-adjutant/images")
 
 
@@ -99,7 +99,7 @@ class PodmanImages:
         words = ["images", "--no-trunc", "--format", "json", "--filter", f"label={label}"]
         done = self._run(words)
         for _again in range(_RACES):  # an image that goes while podman lists fails the whole list
-            if not done.code or not any(words in done.err for words in _VANISHED):
+            if not done.code or not any(sign in done.err for sign in _VANISHED):
                 break
             done = self._run(words)
         if done.code:

@@ -33,7 +33,7 @@ PATIENCE = 20.0
 """Seconds to keep trying to reach a service that went away (a restart takes about one)."""
 
 _RACES, _RACE_PAUSE = 5, 0.1
-_RACED = ("runtime error: ", "retrieving ", "reading image ", "locating item named ")
+_RACED = ("runtime error: ", "retrieving ", "reading image ", "checking if image ", "locating item named ")
 """What podman 4.3.1 says of a list of images, or of any image, where another process removes one at that moment."""
 
 _CURES: tuple[tuple[str, str], ...] = (

@@ -20,6 +20,8 @@ RETRY_PAUSES = (1.0, 4.0)
 """Seconds before the second and third attempt to pull, after a failure of the transport."""
 
 _WHAT = "pull image"
+_NO_REGISTRY = "localhost/"
+"""What podman calls an image that was built here and got no registry's name."""
 
 
 def ensure_image(api: PodmanApi, image: str, policy: PullPolicy, timeout: float) -> ImageInfo:
@@ -31,8 +33,13 @@ def ensure_image(api: PodmanApi, image: str, policy: PullPolicy, timeout: float)
             cure = "pull or build it on this host, or allow pulling with adjutant_image_pull_policy"
             raise ContainerError("find image", image, "not on this host, and the pull policy is 'never'", cure=cure)
         return found
-    if found is not None and policy == "if-not-present":
+    nowhere = image.startswith(_NO_REGISTRY)
+    if found is not None and (policy == "if-not-present" or nowhere):
         return found
+    if nowhere:
+        why = "not on this host, and localhost/ is no registry to pull it from"
+        cure = "engine image build NAME, or podman load; or name an image of a registry"
+        raise ContainerError("find image", image, why, cure=cure)
     _pull(api, image, time.monotonic() + timeout, timeout)
     before, found = found, find_image(api, image)
     if found is None:

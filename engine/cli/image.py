@@ -177,7 +177,10 @@ def push(reference: str, destination: str | None, podman_options: tuple[str, ...
     if parsed.short or parsed.host == "localhost":
         cure = "registry.example.org/name:tag"
         raise BadInput([Problem("command line", "DESTINATION", f"'{target}' names no registry", cure)])
-    PodmanImages().push(reference, target, podman_options)
+    store = PodmanImages()
+    if store.inspect(reference) is None:
+        raise BadInput([Problem("command line", "REFERENCE", f"{reference} is not on this host", "engine image list")])
+    store.push(reference, target, podman_options)
     click.echo(target)
 
 
@@ -216,7 +219,7 @@ def prune(name: str, repository: str, keep: int, dry_run: bool, config_path: str
     Never the one that is NAME now, one that the settings name, or one that a container uses.
     """
     from engine.adapters.images import InUse, PodmanImages
-    from engine.core.images import parse_reference, prunable
+    from engine.core.images import parse_reference, prunable, version_key
     from engine.settings import load_settings
 
     settings = load_settings(config_path).settings
@@ -229,6 +232,8 @@ def prune(name: str, repository: str, keep: int, dry_run: bool, config_path: str
         tags += mine
         if name in mine:
             spared |= set(mine)
+    if not any(version_key(tag, name) for tag in tags):
+        click.echo(f"no version of {repository}:{name} is on this host (see engine image list)", err=True)
     for tag in prunable(tags, name, keep, spared):
         if not dry_run:
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,26 @@ def test_the_task_image_passes_and_another_does_not(task_image: str, tiny_image:
 def test_a_push_needs_a_registry() -> None:
     with pytest.raises(BadInput, match="names no registry"):
         engine("push", "localhost/x:1")
+
+
+def test_a_push_of_what_is_not_here_is_a_wrong_name() -> None:
+    with pytest.raises(BadInput, match="REFERENCE: localhost/no-such:1 is not on this host .engine image list"):
+        engine("push", "localhost/no-such:1", "127.0.0.1:1/x:1")
+
+
+def test_pruning_what_was_never_built_says_so() -> None:
+    done = engine("prune", "smal", "--repository", REPOSITORY)
+    assert (done.stdout, "no version of" in done.stderr) == ("", True)
+
+
+def test_nothing_is_pulled_from_localhost() -> None:
+    begin = time.monotonic()
+    with pytest.raises(ContainerError, match="localhost/ is no registry to pull it from .engine image build") as caught:
+        engine("pull", "localhost/no-such:1")
+    assert not caught.value.retry
+    assert time.monotonic() - begin < 4  # not asked three times
+
+
+def test_an_image_of_this_host_is_its_own_newest(tiny_image: str) -> None:
+    assert tiny_image.startswith("localhost/")
+    assert tiny_image in engine("pull", tiny_image).stdout
