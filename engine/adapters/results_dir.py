@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -35,8 +36,11 @@ class ResultsDirectory:
             parent = os.path.dirname(parent)
         if not os.path.isdir(parent):
             raise _refused(parent, "is not a directory", "name another --results directory")
-        if not os.access(parent, os.W_OK | os.X_OK):
-            raise _refused(parent, "cannot be written to", "name another --results directory")
+        try:  # what access() says is not so on every file system: /proc, NFS, an overlay that is full
+            os.rmdir(tempfile.mkdtemp(prefix=".", suffix=".partial", dir=parent))
+        except OSError as error:
+            words = f"cannot be written to: {error.strerror}"
+            raise _refused(parent, words, "name another --results directory") from None
         if foreign := [] if self.force else self._foreign():
             listed = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
             cure = "name an empty directory, or say --force to put the results beside them"
@@ -59,7 +63,8 @@ class ResultsDirectory:
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
         except OSError as error:
-            raise InfrastructureError(f"cannot store the results in {self.path}: {error.strerror or error}") from None
+            words = f"cannot store the results in {self.path}: {error.strerror or error}"
+            raise InfrastructureError(f"{words} (make room there, or name another --results directory)") from None
 
     def _fill(self, staging: str, outcome: TaskOutcome, workspace: str) -> None:
         source, target = paths.open_root(workspace), paths.open_root(staging)

@@ -71,6 +71,9 @@ def package_repos(words: Sequence[str]) -> tuple[PackageRepo, ...]:
     repos, problems = [], []
     for number, word in enumerate(words, 1):
         name = f"repo{number}"
+        if not word:  # a shell's empty variable: it would mean the directory we are in
+            problems.append(Problem("--repo", "", "is empty", "name a URL or a directory"))
+            continue
         if "://" in word and not word.startswith("file://"):
             repos.append(PackageRepo(name=name, url=word))
             continue
@@ -149,7 +152,7 @@ class LocalRuns:
         recipe = self.recipes.get(method)
         where = str(self.recipes.path(method))
         if isinstance(call, LocalCall):
-            check_inputs(call.inputs)
+            check_inputs(call.inputs, kinds_of(recipe))
         directory = self.workdir.claim()
         with self._unless_run(directory):
             if isinstance(call, FetchedTask):
@@ -240,20 +243,32 @@ class LocalRuns:
                 tell(f"what a killed run left could not be removed: task {number}: {error}")
 
 
-def check_inputs(paths: Sequence[str]) -> None:
-    """BadInput for every argument that is not there or cannot be read."""
+def check_inputs(paths: Sequence[str], kinds: Sequence[str] = ()) -> None:
+    """BadInput for every argument that is not there, cannot be read, or is not of its kind: "file", "tree", "" for any."""
     problems = []
-    for path in paths:
-        if not os.path.exists(path):
+    for path, kind in zip(paths, (*kinds, *[""] * len(paths)), strict=False):
+        if not path:
+            problems.append(Problem("command line", "", "an argument is empty"))
+        elif not os.path.exists(path):
             problems.append(Problem("command line", "", f"{path}: no such file or directory"))
         elif not os.access(path, os.R_OK):
             problems.append(Problem("command line", "", f"{path}: may not be read by this user"))
         elif not (os.path.isfile(path) or os.path.isdir(path)):
             problems.append(Problem("command line", "", f"{path}: neither a file nor a directory"))
+        elif kind == "file" and not os.path.isfile(path):
+            problems.append(Problem("command line", "", f"{path}: is a directory, a file is wanted"))
+        elif kind == "tree" and not os.path.isdir(path):
+            problems.append(Problem("command line", "", f"{path}: is a file, a directory is wanted"))
     if problems:
         raise BadInput(problems)
 
 
 def absolute(paths: Sequence[str]) -> tuple[str, ...]:
     """Paths as the plan needs them: directories, which are mounted, by their real place."""
-    return tuple(os.path.realpath(path) if os.path.isdir(path) else os.path.abspath(path) for path in paths)
+    return tuple(path and (os.path.realpath(path) if os.path.isdir(path) else os.path.abspath(path)) for path in paths)
+
+
+def kinds_of(recipe: Recipe) -> tuple[str, ...]:
+    """What each argument of the recipe is: "file" or "tree", "" for what is no input."""
+    kinds = {item.name: item.kind for item in recipe.inputs}
+    return tuple(str(kinds.get(name, "")) for name in recipe.local.args)

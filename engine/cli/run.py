@@ -83,7 +83,15 @@ def run(
     from engine.adapters.results_dir import ResultsDirectory
     from engine.adapters.workspace import Workdir
     from engine.buildroot import PodmanSnapshotImages, upkeep
-    from engine.cli.local import FetchedTask, LocalRuns, absolute, check_inputs, local_settings, package_repos
+    from engine.cli.local import (
+        FetchedTask,
+        LocalRuns,
+        absolute,
+        check_inputs,
+        kinds_of,
+        local_settings,
+        package_repos,
+    )
     from engine.core.errors import EngineError
     from engine.core.local import LocalCall
     from engine.core.params_text import params_from_text
@@ -108,7 +116,7 @@ def run(
     else:
         recipe = directory.get(method)
         given = absolute(arguments)
-        check_inputs(given)
+        check_inputs(given, kinds_of(recipe))
         call = LocalCall(
             method=method,
             inputs=given,

@@ -10,7 +10,7 @@ import pytest
 
 from engine.adapters.inputs import LocalFiles
 from engine.adapters.probes import answers
-from engine.cli.local import absolute, check_inputs, default_workdir, local_settings, package_repos, worker_id
+from engine.cli.local import absolute, check_inputs, default_workdir, kinds_of, local_settings, package_repos, worker_id
 from engine.core.errors import BadInput
 from engine.core.facts import HostFacts, PackageRepo, ProbeAnswer, Settings
 from engine.core.loader import load_recipe
@@ -165,3 +165,23 @@ def test_the_command_line_decides_about_network_and_place(monkeypatch: pytest.Mo
     settings = local_settings(config, workdir=str(tmp_path / "w"))
     assert settings.workdir == str(tmp_path / "w")
     assert settings.worker_id == worker_id(str(tmp_path / "w"))
+
+
+def test_an_empty_word_is_not_the_directory_we_are_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "repodata").mkdir()
+    (tmp_path / "repodata/repomd.xml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match="--repo: is empty .name a URL or a directory"):
+        package_repos([""])
+    with pytest.raises(BadInput, match="an argument is empty"):
+        check_inputs(absolute([""]))
+
+
+def test_an_input_of_the_wrong_kind_is_refused_before_a_root_is_made(recipe: Recipe, tmp_path: Path) -> None:
+    assert kinds_of(recipe) == ("file", "file")
+    with pytest.raises(BadInput, match="is a directory, a file is wanted"):
+        check_inputs([str(tmp_path)], kinds_of(recipe))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="is a file, a directory is wanted"):
+        check_inputs([str(tmp_path / "file")], ["tree"])
+    check_inputs([str(tmp_path / "file"), str(tmp_path)], ["file"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +144,9 @@ def test_what_is_not_uploaded_is_not_copied(tmp_path: Path, workspace: Path) -> 
 
     ResultsDirectory(str(out)).deliver(attrs.evolve(outcome(), artifacts=(hidden,)), str(workspace))
     assert names(out) == ["build.log", "result.json"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is told that it may write to /proc")
+def test_a_place_that_only_seems_writable_is_refused_before_anything_is_run() -> None:
+    with pytest.raises(BadInput, match=r"/proc cannot be written to: No such file or directory .name another"):
+        ResultsDirectory("/proc/results").check()
