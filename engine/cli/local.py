@@ -244,7 +244,7 @@ class LocalRuns:
 
 
 def check_inputs(paths: Sequence[str], kinds: Sequence[str] = ()) -> None:
-    """BadInput for every argument that is not there, cannot be read, or is not of its kind: "file", "tree", "" for any."""
+    """BadInput for every argument that is not there, cannot be read, or not of its kind: "file", "tree", "" for any."""
     problems = []
     for path, kind in zip(paths, (*kinds, *[""] * len(paths)), strict=False):
         if not path:

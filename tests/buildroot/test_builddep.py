@@ -46,7 +46,7 @@ def test_a_source_package_that_is_no_regular_file(tmp_path: Path, odd: str) -> N
     command = [PYTHON, "-B", tools / "builddep.py", tmp_path / "config.json", tmp_path, tmp_path, tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
     assert done.returncode == 1, (done.stdout, done.stderr)  # 75 would be this host's fault, and the next host's
-    assert done.stdout.startswith(f"Error: '{tmp_path}/a\\nb.src.rpm' is no regular file")
+    assert done.stdout.startswith(f"Error: '{tmp_path}/a\\nb.src.rpm' is no source package: ")
 
 
 @pytest.mark.parametrize("name", ["requires", "requires.arriving"])
@@ -54,11 +54,11 @@ def test_a_directory_where_a_list_is_written(tmp_path: Path, name: str) -> None:
     (tmp_path / name / "full").mkdir(parents=True)
     code = """
 import sys
-from files import Foreign, write_text
+from files import Obstructed, write_text
 try:
     write_text(sys.argv[1] + "/requires", "")
-except Foreign as error:
+except Obstructed as error:
     print(error)
 """
     done = run(tmp_path, code)
-    assert done.stdout == f"'{tmp_path}/{name}' is a directory\n", done.stderr
+    assert done.stdout == f"'{tmp_path}/{name}' is a directory, made by the package's own code\n", done.stderr

@@ -6,6 +6,7 @@ import json
 import re
 import stat
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,6 +46,12 @@ class Case(NamedTuple):
 def leaving(path: Path, outside: Path, *lines: str) -> Path:
     body = "%install\n" + "".join(f"{line}\n" for line in lines)
     return write_srpm(path, [spec(body.replace("OUT", str(outside)))])
+
+
+def meddling(path: Path, outside: Path, command: str) -> Path:
+    """A package whose spec runs `command` in result/ as soon as it is read: before its requirements are installed."""
+    macro = f"%(cd /work/*/result && {{ {command.replace('OUT', str(outside))}; }} >/dev/null 2>&1)\n"
+    return write_srpm(path, [spec(macro)])
 
 
 NOT_SOURCE = ("srpm.log", "is not a source package")
@@ -123,9 +130,53 @@ CASES = [
         ),
         0,
     ),
+    *(
+        Case(
+            name,
+            partial(meddling, command=command),
+            1,
+            "error building package",
+            ("root.log", says),
+        )
+        for name, command, says in (
+            (
+                "a directory for a list of packages",
+                "mkdir -p installed_before.json/x",
+                r"installed_before\.json' is a dir",
+            ),
+            ("a directory for what arrives", "mkdir -p requires.arriving/x", r"requires\.arriving' is a directory"),
+            (
+                "a directory for a source package",
+                "mkdir -p srpm/a.src.rpm",
+                r"a\.src\.rpm' is no source package: not a file",
+            ),
+            (
+                "a link for a source package",
+                "mkdir srpm; ln -s OUT/no srpm/a.src.rpm",
+                r"a\.src\.rpm' is no source package",
+            ),
+            (
+                "a fifo for a source package",
+                "mkdir srpm; mkfifo srpm/a.src.rpm",
+                r"a\.src\.rpm' is no source package: not a",
+            ),
+            (
+                "garbage for a source package",
+                "mkdir srpm; echo x > srpm/a.src.rpm",
+                r"a\.src\.rpm' is no source package: err",
+            ),
+        )
+    ),
     Case(
         "a fifo in RPMS/",
         lambda path, out: leaving(path, out, "mkfifo %{_rpmdir}/a.rpm"),
+        1,
+        "error building package",
+        ("build.log", "instead of a package there is fifo: /builddir/build/RPMS/a.rpm"),
+    ),
+    Case(
+        "a fifo that is waited at",
+        lambda path, out: leaving(path, out, "mkfifo f; cat f"),
         1,
         "no end after 10 s",
         config="[hub]\nrpmbuild_timeout = 10\n",

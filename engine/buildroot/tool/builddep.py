@@ -3,8 +3,8 @@
 ``builddep.py CONFIG SRPMS RESULT RECORD``: CONFIG is the configuration `prepare` wrote, SRPMS a directory with the
 rebuilt source package. RESULT gets ``requires`` (what was required, for the build step to compare with),
 ``installed_before.json`` (once) and ``installed_after.json``, and a line in ``state.log`` for the start and end of each
-phase; RECORD the same lists and what was added, with the repository's checksums. Exit codes: 0 done, 1 the
-package's own code left what cannot be used, 30 a requirement cannot be met, 75 not the package's fault.
+phase; RECORD the same lists and what was added, with the repository's checksums. Exit codes: 0 done, 1 the package's
+code left something else in RESULT, 30 a requirement cannot be met, 75 not the package's fault.
 """
 
 import glob
@@ -14,11 +14,11 @@ import sys
 
 import finish
 import rpm
-from files import Foreign, open_package, phase, write_json, write_text
+from files import Obstructed, open_regular, phase, write_json, write_text
 from rpmdb import installed, log_lines
 
 ROOT = "/target"
-FOREIGN, UNSATISFIED, NOT_OURS = 1, 30, 75
+OBSTRUCTED, UNSATISFIED, NOT_OURS = 1, 30, 75
 
 
 def main(config_path, srpms, result, record):
@@ -49,11 +49,18 @@ def requirements(path):
     """What a source package requires to be built, as rich and plain dependencies; rpm's own features aside."""
     ts = rpm.TransactionSet("/")
     ts.setVSFlags(rpm._RPMVSF_NOSIGNATURES)
-    with open_package(path) as file:
-        header = ts.hdrFromFdno(file)
+    header = _header(ts, path)
     for dependency in rpm.ds(header, "requires"):
         if not dependency.Flags() & rpm.RPMSENSE_RPMLIB:
             yield dependency.DNEVR()[2:]
+
+
+def _header(ts, path):
+    with open_regular(path) as file:
+        try:
+            return ts.hdrFromFdno(file)
+        except rpm.error as error:
+            raise Obstructed(f"{path!a} is no source package: {error}") from None
 
 
 def _all_there(paths):
@@ -61,8 +68,7 @@ def _all_there(paths):
     for path in paths:
         ts = rpm.TransactionSet(ROOT)
         ts.setVSFlags(rpm._RPMVSF_NOSIGNATURES)
-        with open_package(path) as file:
-            ts.addInstall(ts.hdrFromFdno(file), path, "i")
+        ts.addInstall(_header(ts, path), path, "i")
         ts.check()
         missing = any(True for _problem in ts.problems())
         ts.closeDB()
@@ -154,9 +160,9 @@ def _remember(record, requires, added):
 if __name__ == "__main__":
     try:
         sys.exit(main(*sys.argv[1:5]))
-    except Foreign as error:
+    except Obstructed as error:
         print(f"Error: {error}", flush=True)
-        sys.exit(FOREIGN)
+        sys.exit(OBSTRUCTED)
     except OSError as error:
         print(f"Error: {error}", flush=True)
         sys.exit(NOT_OURS)

@@ -7,22 +7,8 @@ import stat
 import time
 
 
-class Foreign(Exception):
-    """A package's own code left something that cannot be used: its fault, and nobody else's."""
-
-
-def open_package(path):
-    """A regular file for reading, never a wait at a fifo and no link followed. Foreign for anything else."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if stat.S_ISREG(os.lstat(path).st_mode):
-            raise
-        raise Foreign(f"{path!a} is no regular file ({error.strerror})") from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise Foreign(f"{path!a} is no regular file")
-    return open(descriptor, "rb")
+class Obstructed(Exception):
+    """A package's own code put something else where a file is read or written: its fault, not the host's."""
 
 
 def write_json(path, data):
@@ -33,18 +19,30 @@ def write_json(path, data):
 def write_text(path, text):
     """Write in one step. Where a package's own code may write too, a link it left must not be followed.
 
-    Foreign when it left a directory in the way.
+    Obstructed when there is a directory in the way.
     """
     arriving = path + ".arriving"
-    for place in (path, arriving):
-        if os.path.isdir(place) and not os.path.islink(place):
-            raise Foreign(f"{place!a} is a directory")
+    for name in (arriving, path):
+        if os.path.isdir(name) and not os.path.islink(name):
+            raise Obstructed(f"{name!a} is a directory, made by the package's own code")
     if os.path.lexists(arriving):
         os.unlink(arriving)
     descriptor = os.open(arriving, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
     with open(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
     os.rename(arriving, path)
+
+
+def open_regular(path):
+    """An open file, read as bytes; Obstructed for a link and what is no file, and never a wait at a fifo."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise Obstructed(f"{path!a} is no source package: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise Obstructed(f"{path!a} is no source package: not a file")
+    return open(descriptor, "rb")
 
 
 @contextlib.contextmanager
