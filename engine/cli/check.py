@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,7 @@ def _recipe_files(files: tuple[Path, ...], recipes: tuple[str, ...]) -> list[Pat
         return found
     found = []
     for path in files:
-        found += RecipeDirectory([path]).files().values() if path.is_dir() else [path]
+        found += RecipeDirectory([path]).files().values() if os.path.isdir(path) else [path]
     return list(dict.fromkeys(found))
 
 

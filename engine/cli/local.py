@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import attrs
 from attrs import frozen
@@ -78,14 +79,27 @@ def package_repos(words: Sequence[str]) -> tuple[PackageRepo, ...]:
             repos.append(PackageRepo(name=name, url=word))
             continue
         path = os.path.realpath(word.removeprefix("file://"))
-        if not os.path.isdir(path):
-            problems.append(Problem("--repo", "", f"{word} is neither a URL nor a directory"))
-        elif not os.path.isfile(os.path.join(path, "repodata", "repomd.xml")):
-            problems.append(Problem("--repo", "", f"{word} has no repodata/repomd.xml", f"createrepo_c {word}"))
+        if trouble := _no_repository(word, path):
+            problems.append(trouble)
         repos.append(PackageRepo(name=name, path=path))
     if problems:
         raise BadInput(problems)
     return tuple(repos)
+
+
+def _no_repository(word: str, path: str) -> Problem | None:
+    try:
+        if not stat.S_ISDIR(os.stat(path).st_mode):
+            return Problem("--repo", "", f"{word} is neither a URL nor a directory")
+        with suppress(FileNotFoundError):
+            repomd = os.path.join(path, "repodata", "repomd.xml")
+            if stat.S_ISREG(os.stat(repomd).st_mode):
+                return None if os.access(repomd, os.R_OK) else Problem("--repo", "", f"{repomd}: Permission denied")
+    except FileNotFoundError:
+        return Problem("--repo", "", f"{word} is neither a URL nor a directory")
+    except OSError as error:
+        return Problem("--repo", "", f"{word}: {error.strerror}")
+    return Problem("--repo", "", f"{word} has no repodata/repomd.xml", f"createrepo_c {word}")
 
 
 class RootLog:
@@ -249,8 +263,8 @@ def check_inputs(paths: Sequence[str], kinds: Sequence[str] = ()) -> None:
     for path, kind in zip(paths, (*kinds, *[""] * len(paths)), strict=False):
         if not path:
             problems.append(Problem("command line", "", "an argument is empty"))
-        elif not os.path.exists(path):
-            problems.append(Problem("command line", "", f"{path}: no such file or directory"))
+        elif why := _out_of_reach(path):
+            problems.append(Problem("command line", "", f"{path}: {why}"))
         elif not os.access(path, os.R_OK):
             problems.append(Problem("command line", "", f"{path}: may not be read by this user"))
         elif not (os.path.isfile(path) or os.path.isdir(path)):
@@ -261,6 +275,16 @@ def check_inputs(paths: Sequence[str], kinds: Sequence[str] = ()) -> None:
             problems.append(Problem("command line", "", f"{path}: is a file, a directory is wanted"))
     if problems:
         raise BadInput(problems)
+
+
+def _out_of_reach(path: str) -> str:
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return "no such file or directory"
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def absolute(paths: Sequence[str]) -> tuple[str, ...]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from engine.adapters.inputs import LocalFiles
 from engine.adapters.probes import answers
+from engine.cli.check import check
 from engine.cli.local import absolute, check_inputs, default_workdir, kinds_of, local_settings, package_repos, worker_id
 from engine.core.errors import BadInput
 from engine.core.facts import HostFacts, PackageRepo, ProbeAnswer, Settings
@@ -185,3 +189,29 @@ def test_an_input_of_the_wrong_kind_is_refused_before_a_root_is_made(recipe: Rec
     with pytest.raises(BadInput, match="is a file, a directory is wanted"):
         check_inputs([str(tmp_path / "file")], ["tree"])
     check_inputs([str(tmp_path / "file"), str(tmp_path)], ["file"])
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """A user who may not look into a directory of root's."""
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_what_may_not_be_looked_at_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    good = str(closed / "toy.toml")
+    (closed / "toy.toml").write_text(RECIPE)
+    assert CliRunner().invoke(check, [good]).exit_code == 0
+    with as_nobody():
+        with pytest.raises(BadInput, match=r"^--repo: .*/closed: Permission denied$"):
+            package_repos([str(closed)])
+        with pytest.raises(BadInput, match=r"toy\.toml: Permission denied$"):
+            check_inputs([good])
+        result = CliRunner().invoke(check, [good])
+    assert (result.exit_code, f"{good}: cannot be read: Permission denied" in result.output) == (3, True)
