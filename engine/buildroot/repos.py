@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 from engine.core.errors import InfrastructureError
 from engine.core.facts import PackageRepo
@@ -19,7 +18,7 @@ def content_of(repo: PackageRepo) -> str:
     """sha256 of the repository's repomd.xml. InfrastructureError when it cannot be read."""
     place = f"{repo.path or repo.url}/{REPOMD}"
     try:
-        data = (Path(repo.path) / REPOMD).read_bytes() if repo.path else _fetch(place)
+        data = _read(place) if repo.path else _fetch(place)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or getattr(error, "reason", None) or error
         raise InfrastructureError(
@@ -30,10 +29,18 @@ def content_of(repo: PackageRepo) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return _bounded(file.read(MAX_BYTES + 1))
+
+
 def _fetch(address: str) -> bytes:
     # The scheme was checked when the request was rendered.
     with urllib.request.urlopen(address, timeout=SECONDS) as answer:  # noqa: S310
-        content: bytes = answer.read(MAX_BYTES + 1)
+        return _bounded(answer.read(MAX_BYTES + 1))
+
+
+def _bounded(content: bytes) -> bytes:
     if len(content) > MAX_BYTES:
         raise ValueError(f"larger than {MAX_BYTES} bytes")
     return content

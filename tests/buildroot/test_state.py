@@ -11,11 +11,13 @@ import pytest
 from click.testing import CliRunner
 
 from engine.adapters.workspace import Workdir
+from engine.buildroot.repos import content_of
 from engine.buildroot.state import State
 from engine.cli import buildroot as buildroot_commands
 from engine.cli.gc import gc
 from engine.cli.shell import shell
-from engine.core.errors import BadInput
+from engine.core.errors import BadInput, InfrastructureError
+from engine.core.facts import PackageRepo
 
 
 @pytest.mark.parametrize("umask", [0, 0o002, 0o022, 0o077], ids=oct)
@@ -57,3 +59,11 @@ def test_a_directory_that_is_not_there_is_said_and_not_made(
 def test_limits_below_nothing_are_refused(words: list[str]) -> None:
     result = CliRunner().invoke(buildroot_commands.buildroot, ["prune", *words])
     assert (result.exit_code, "is not in the range" in result.output) == (2, True)
+
+
+def test_a_repomd_without_end_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "repodata").mkdir()
+    with open(tmp_path / "repodata/repomd.xml", "wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(InfrastructureError, match="repo1 cannot be read: .*larger than 4194304 bytes"):
+        content_of(PackageRepo(name="repo1", path=str(tmp_path)))
