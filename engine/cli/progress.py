@@ -54,6 +54,8 @@ def end_words(run: StepRun) -> str:
         return f"failed (out of memory) after {spent}"
     if run.signal:
         return f"ended by signal {run.signal} after {spent}"
+    if run.exit_code == 0:  # by us, while it was about to end well
+        return f"stopped after {spent}"
     return f"failed (exit code {run.exit_code}) after {spent}" if run.exit_code is not None else "could not start"
 
 

@@ -229,3 +229,7 @@ def test_the_command_to_repeat_names_what_was_given_with_absolute_paths(
         f"engine run toy '{tmp_path}/a b' --repo https://example.org/x --repo {tmp_path}/rpms"
         f" --param 'x=1; rm -rf /' --results {tmp_path}/out --image reg/img:1 --no-network --keep"
     )
+
+
+def test_a_step_that_we_stopped_did_not_fail_with_exit_code_0() -> None:
+    assert shown.end_words(StepRun(name="one", exit_code=0, seconds=0.2)) == "stopped after 0.2 s"
