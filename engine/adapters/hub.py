@@ -220,9 +220,19 @@ def fetch_request(
         request = task_request(recipe, task, task["request"])
         return request, gather(session, recipe, request, settings).facts
     except (*NO_ANSWER, koji.ServerOffline) as error:
-        raise InfrastructureError(f"hub {server}: {no_hub(error) or error}") from None
+        if words := no_hub(error):
+            raise InfrastructureError(f"hub {server}: {words}") from None
+        why = _innermost(error)
+        raise InfrastructureError(f"hub {server} does not answer: {why} (check --hub and the network)") from None
     except koji.GenericError as error:
         raise BadInput([Problem(server, f"task {task_id}", str(error))]) from None
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """What the system said, without the layers of requests and urllib3 that speak of pools and retries."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return error
 
 
 def hub_address(hub: str) -> tuple[str, str]:
