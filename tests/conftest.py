@@ -11,7 +11,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="Rewrite the golden files (make golden); refused under CI."
     )
-    parser.addoption("--hub-config", metavar="FILE", help="TOML that names a live hub, see tests/worker/test_live.py.")
+    parser.addoption("--hub-config", metavar="FILE", help="TOML that names a live hub, see tests/worker/livehub.py.")
 
 
 def pytest_configure(config: pytest.Config) -> None:

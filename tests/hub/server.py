@@ -68,7 +68,7 @@ class HubServer:
         self.tickets = tickets  #: for logins by Kerberos
         self.delay = 0.0  #: seconds every answer waits before it leaves
         self.slow_since: tuple[str, float] | None = None  #: a method, whose next call makes these seconds the delay
-        self._server: _Server | None = None
+        self._server: Server | None = None
 
     @property
     def is_open(self) -> bool:
@@ -76,7 +76,7 @@ class HubServer:
 
     def open(self) -> None:
         if self._server is None:
-            self._server = _Server(("127.0.0.1", self.port), _bound(self), self.tls)
+            self._server = Server(("127.0.0.1", self.port), _bound(self), self.tls)
             self.port = self._server.server_address[1]
             threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
@@ -89,7 +89,7 @@ class HubServer:
             server.cut_connections()
 
 
-class _Server(ThreadingHTTPServer):
+class Server(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
     request_queue_size = 64

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -32,6 +33,8 @@ class HubStandIn(Contents):
     With `tls` it speaks https only and lets in who shows a certificate of that authority, by its CN; with
     `realm` also who has a ticket of that realm for HTTP/localhost, by `add_principal`.
     """
+
+    live = False  #: tests/worker/livehub.py has the same names for a real hub
 
     def __init__(
         self,
@@ -164,6 +167,27 @@ class HubStandIn(Contents):
             return [self.db.sessions[who]]
         user = self.db.user(who)
         return [each for each in self.db.sessions.values() if each.user_id == user.id]
+
+    admin = "admin"  #: who makes tasks
+    channel = None  #: the channel of tasks, where it is not the hub's choice
+
+    @property
+    def builder(self) -> str:
+        """Name of the first host."""
+        with self.db.lock:
+            host = self.db.hosts[min(self.db.hosts)]
+            return self.db.users[host.user_id].name
+
+    def upload(self, file: Path, folder: str) -> str:
+        """Put a file below work/, as a client's upload does; its path there."""
+        place = self.topdir / "work" / folder
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, place)
+        return f"{folder}/{file.name}"
+
+    def password(self, user: str) -> str:
+        with self.db.lock:
+            return str(self.db.user(user).password)
 
     # -- tasks
 

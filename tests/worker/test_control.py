@@ -16,7 +16,7 @@ from engine.cli.render import render
 from engine.cli.status import drain, status
 from engine.cli.worker import worker as worker_command
 from tests.hub import HubStandIn
-from tests.worker.conftest import StartWorker
+from tests.worker.conftest import AnyHub, StartWorker
 from tests.worker.test_trouble import services_of
 from tests.worker.workshop import WorkerProcess, wait_for
 
@@ -33,7 +33,8 @@ def ask(worker: WorkerProcess, *options: str) -> Result:
     return CliRunner().invoke(status, ["--config", str(worker.config), *options], standalone_mode=False)
 
 
-def test_status_says_what_it_does(hub: HubStandIn, worker: WorkerProcess) -> None:
+@pytest.mark.any_hub
+def test_status_says_what_it_does(hub: AnyHub, worker: WorkerProcess) -> None:
     task = hub.make_task("toy", ["long", 600])
     wait_for(lambda: "step 1 of 1: say" in ask(worker).stdout)
     result = ask(worker)
@@ -52,7 +53,8 @@ def test_status_says_what_it_does(hub: HubStandIn, worker: WorkerProcess) -> Non
     assert result.stdout.startswith("worker    not running (last seen ")
 
 
-def test_drain_and_undo(hub: HubStandIn, worker: WorkerProcess) -> None:
+@pytest.mark.any_hub
+def test_drain_and_undo(hub: AnyHub, worker: WorkerProcess) -> None:
     def order(*options: str) -> str:
         return CliRunner().invoke(drain, ["--config", str(worker.config), *options]).output
 
@@ -65,14 +67,15 @@ def test_drain_and_undo(hub: HubStandIn, worker: WorkerProcess) -> None:
     assert worker.terminate() == 0
     worker.start()
     time.sleep(2)
-    assert hub.task(later)["state_name"] == "FREE"
+    assert hub.task(later)["state_name"] in {"FREE", "ASSIGNED"}
     assert hub.calls("host.updateHost")[-1].args[1] is False
     assert order("--undo") == "takes tasks again\n"
     assert hub.wait_task(later)["state_name"] == "CLOSED"
 
 
+@pytest.mark.any_hub
 def test_sighup_reads_recipes_again_and_keeps_a_working_one(
-    hub: HubStandIn, worker: WorkerProcess, toy_recipes: Path
+    hub: AnyHub, worker: WorkerProcess, toy_recipes: Path
 ) -> None:
     toy = (toy_recipes / "toy.toml").read_text()
     (toy_recipes / "other.toml").write_text(toy.replace('method = "toy"', 'method = "other"'))
@@ -91,7 +94,8 @@ def test_sighup_reads_recipes_again_and_keeps_a_working_one(
     wait_for(lambda: shown(worker)["problems"] == [])
 
 
-def test_sigusr1_finishes_and_starts_anew(hub: HubStandIn, worker: WorkerProcess) -> None:
+@pytest.mark.any_hub
+def test_sigusr1_finishes_and_starts_anew(hub: AnyHub, worker: WorkerProcess) -> None:
     task = hub.make_task("toy", ["short", 3])
     wait_for(lambda: hub.task(task)["state_name"] == "OPEN")
     worker.signal(signal.SIGUSR1)
@@ -106,17 +110,17 @@ def test_sigusr1_finishes_and_starts_anew(hub: HubStandIn, worker: WorkerProcess
     worker.assert_nothing_left()
 
 
-def test_the_hubs_own_restart_task(hub: HubStandIn, worker: WorkerProcess) -> None:
-    host = hub.session().getHost("builder1")
+@pytest.mark.any_hub
+def test_the_hubs_own_restart_task(hub: AnyHub, worker: WorkerProcess) -> None:
+    host = hub.session().getHost(hub.builder)
     task = hub.make_task("restart", [host], assign=host["id"])
     assert hub.wait_task(task)["state_name"] == "CLOSED"
     assert hub.result(task) == "graceful restart initiated"
     wait_for(lambda: sum("READY=1" in text for text in worker.listen()) == 2, 40)
 
 
-def test_repeated_infrastructure_failures_take_it_out_until_a_self_check(
-    hub: HubStandIn, make_worker: StartWorker
-) -> None:
+@pytest.mark.any_hub
+def test_repeated_infrastructure_failures_take_it_out_until_a_self_check(hub: AnyHub, make_worker: StartWorker) -> None:
     worker = make_worker()
     worker.settings["worker"] |= {"failures": 2, "pause": 4}
     worker.start()
@@ -133,7 +137,8 @@ def test_repeated_infrastructure_failures_take_it_out_until_a_self_check(
     assert len(ask(worker, "--format", "json").stdout) > 0
 
 
-def test_a_worker_that_cannot_work_does_not_start(hub: HubStandIn, make_worker: StartWorker) -> None:
+@pytest.mark.any_hub
+def test_a_worker_that_cannot_work_does_not_start(hub: AnyHub, make_worker: StartWorker) -> None:
     worker = make_worker(image="localhost/adjutant-test-no-such-image:1").start(ready=False)
     assert worker.wait() == 4
     assert "no-such-image" in worker.log.read_text()
@@ -142,14 +147,16 @@ def test_a_worker_that_cannot_work_does_not_start(hub: HubStandIn, make_worker: 
     assert not any("READY=1" in text for text in worker.listen())
 
 
-def test_a_full_disk_is_a_reason_not_to_be_ready(hub: HubStandIn, make_worker: StartWorker) -> None:
+@pytest.mark.any_hub
+def test_a_full_disk_is_a_reason_not_to_be_ready(hub: AnyHub, make_worker: StartWorker) -> None:
     worker = make_worker(minspace=10**9).start()
     wait_for(lambda: hub.calls("host.updateHost"))
     assert hub.calls("host.updateHost")[-1].args[1] is False
     wait_for(lambda: str(shown(worker)["reason"]).startswith("Insufficient disk space at "))
 
 
-def test_once_takes_one_task_and_ends(hub: HubStandIn, make_worker: StartWorker) -> None:
+@pytest.mark.any_hub
+def test_once_takes_one_task_and_ends(hub: AnyHub, make_worker: StartWorker) -> None:
     tasks = [hub.make_task("toy", [text, 1]) for text in ("first", "second")]
     worker = make_worker().start("--once")
     assert worker.wait() == 0
@@ -178,7 +185,8 @@ def test_dry_run_takes_nothing(hub: HubStandIn, make_worker: StartWorker, tmp_pa
     assert hub.task(toy)["state_name"] == "FREE"
 
 
-def test_dry_run_and_render_show_the_same_plan(hub: HubStandIn, make_worker: StartWorker) -> None:
+@pytest.mark.any_hub
+def test_dry_run_and_render_show_the_same_plan(hub: AnyHub, make_worker: StartWorker) -> None:
     worker = make_worker()
     worker.settings["limits"] = {"pids": 77}
     worker.config.write_text(tomli_w.dumps(worker.settings))
@@ -189,7 +197,8 @@ def test_dry_run_and_render_show_the_same_plan(hub: HubStandIn, make_worker: Sta
     assert rendered.exception is None
     digest = rendered.stdout.splitlines()[1].removeprefix("# plan ")
     assert digest.startswith("sha256:")
-    assert f"task {task} toy (noarch, FREE): would be taken: 1 steps (say), plan {digest}" in shown
+    state = hub.task(task)["state_name"]
+    assert f"task {task} toy (noarch, {state}): would be taken: 1 steps (say), plan {digest}" in shown
     assert "--pids-limit=77" in rendered.stdout
 
 
@@ -238,7 +247,8 @@ def test_two_workers_on_one_host(hub: HubStandIn, make_worker: StartWorker) -> N
         worker.assert_nothing_left()
 
 
-def test_an_outage_shows_while_the_call_is_tried_again(hub: HubStandIn, make_worker: StartWorker) -> None:
+@pytest.mark.any_hub
+def test_an_outage_shows_while_the_call_is_tried_again(hub: AnyHub, make_worker: StartWorker) -> None:
     worker = make_worker(retry_interval=60).start()
     wait_for(lambda: "ready" in ask(worker).stdout)
     assert ask(worker).return_value == 0
@@ -252,6 +262,7 @@ def test_an_outage_shows_while_the_call_is_tried_again(hub: HubStandIn, make_wor
         assert "STATUS=the hub does not answer; 0 tasks" in worker.listen()
 
 
+@pytest.mark.any_hub
 def test_a_daemon_that_stands_still_is_not_ready(worker: WorkerProcess) -> None:
     wait_for(lambda: ask(worker).return_value == 0)
     state = json.loads((worker.workdir / "worker" / "state.json").read_text())
@@ -267,7 +278,8 @@ def test_a_daemon_that_stands_still_is_not_ready(worker: WorkerProcess) -> None:
         worker.signal(signal.SIGCONT)
 
 
-def test_sigusr1_while_stored_roots_are_looked_after(hub: HubStandIn, make_worker: StartWorker) -> None:
+@pytest.mark.any_hub
+def test_sigusr1_while_stored_roots_are_looked_after(hub: AnyHub, make_worker: StartWorker) -> None:
     hub.slow_answers(0.3)
     worker = make_worker().start()
     services = services_of(worker)  # the first turn takes a while, and starts that; podman hangs then
@@ -284,7 +296,8 @@ def test_sigusr1_while_stored_roots_are_looked_after(hub: HubStandIn, make_worke
     worker.assert_nothing_left()
 
 
-def test_sigusr1_restarts_a_drained_worker(hub: HubStandIn, worker: WorkerProcess) -> None:
+@pytest.mark.any_hub
+def test_sigusr1_restarts_a_drained_worker(hub: AnyHub, worker: WorkerProcess) -> None:
     CliRunner().invoke(drain, ["--config", str(worker.config)])
     wait_for(lambda: "drained" in str(shown(worker)["reason"]))
     worker.signal(signal.SIGUSR1)
@@ -292,8 +305,9 @@ def test_sigusr1_restarts_a_drained_worker(hub: HubStandIn, worker: WorkerProces
     CliRunner().invoke(drain, ["--config", str(worker.config), "--undo"])
 
 
+@pytest.mark.any_hub
 @pytest.mark.parametrize("once_more", [False, True], ids=["SIGTERM", "SIGTERM twice"])
-def test_sigterm_while_the_hub_hangs(hub: HubStandIn, make_worker: StartWorker, once_more: bool) -> None:
+def test_sigterm_while_the_hub_hangs(hub: AnyHub, make_worker: StartWorker, once_more: bool) -> None:
     worker = make_worker(timeout=60).start()
     task = hub.make_task("toy", ["long", 600])
     wait_for((hub.task_dir(task) / "say.log").exists)
@@ -314,11 +328,12 @@ def test_sigterm_while_the_hub_hangs(hub: HubStandIn, make_worker: StartWorker, 
     assert any("EXTEND_TIMEOUT_USEC=" in text for text in worker.listen())
 
 
+@pytest.mark.any_hub
 @pytest.mark.parametrize("seconds", [3, 8])
-def test_sigterm_while_a_task_is_opened(hub: HubStandIn, worker: WorkerProcess, seconds: float) -> None:
+def test_sigterm_while_a_task_is_opened(hub: AnyHub, worker: WorkerProcess, seconds: float) -> None:
     hub.slow_answers(seconds, since="getTaskInfo")
     task = hub.make_task("toy", ["never"])
-    wait_for(lambda: [call for call in hub.calls("getTaskInfo", who="builder1") if call.args[0] == task], 60)
+    wait_for(lambda: [call for call in hub.calls("getTaskInfo", who=hub.builder) if call.args[0] == task], 60)
     worker.signal(signal.SIGTERM)  # the patience with the hub ends before the task has a process
     time.sleep(6)
     hub.slow_answers(0)
@@ -327,7 +342,8 @@ def test_sigterm_while_a_task_is_opened(hub: HubStandIn, worker: WorkerProcess, 
     worker.assert_nothing_left()
 
 
-def test_sigterm_before_it_is_ready(hub: HubStandIn, make_worker: StartWorker) -> None:
+@pytest.mark.any_hub
+def test_sigterm_before_it_is_ready(hub: AnyHub, make_worker: StartWorker) -> None:
     worker = make_worker().start(ready=False)
     wait_for(worker.containers, 20, worker.log.read_text())
     assert worker.terminate(30) == 0

@@ -6,21 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.hub import HubStandIn
-from tests.worker.conftest import StartWorker
+from tests.worker.conftest import AnyHub, StartWorker
 from tests.worker.test_trouble import ends_of, running
 from tests.worker.workshop import WorkerProcess, wait_for
 
-pytestmark = pytest.mark.podman
+pytestmark = [pytest.mark.podman, pytest.mark.any_hub]
 
 
-def opened(hub: HubStandIn, task: int) -> int:
+def opened(hub: AnyHub, task: int) -> int:
     """How often the task was opened."""
     return sum(call.args[0] == task and call.fault_code is None for call in hub.calls("host.openTask"))
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["free", "free and assign"])
-def test_freed_while_a_step_runs(hub: HubStandIn, make_worker: StartWorker, toy_recipes: Path, again: bool) -> None:
+def test_freed_while_a_step_runs(hub: AnyHub, make_worker: StartWorker, toy_recipes: Path, again: bool) -> None:
     # A step that does not listen: for `stop_grace` the first run's container is there while the task waits for us.
     recipe = toy_recipes / "toy.toml"
     recipe.write_text(recipe.read_text().replace("echo asked to stop; exit 3", ""))
@@ -30,7 +29,7 @@ def test_freed_while_a_step_runs(hub: HubStandIn, make_worker: StartWorker, toy_
     first = [pid for pid in worker.processes() if pid != worker.pid]
     hub.free(task)
     if again:
-        hub.assign(task, "builder1")
+        hub.assign(task, hub.builder)
     wait_for(lambda: opened(hub, task) == 2, 30, worker.log.read_text())
     assert not set(first) & set(worker.processes())
     assert len(worker.containers()) <= 1
@@ -41,13 +40,13 @@ def test_freed_while_a_step_runs(hub: HubStandIn, make_worker: StartWorker, toy_
     worker.assert_nothing_left()
 
 
-def test_freed_during_delivery(hub: HubStandIn, worker: WorkerProcess) -> None:
+def test_freed_during_delivery(hub: AnyHub, worker: WorkerProcess) -> None:
     task = hub.make_task("toy", ["twice", 1])
     running(worker, hub, task)
     hub.slow_answers(0.5)
     wait_for(lambda: [call for call in hub.calls("rawUpload") if call.args[1] == "said.txt"])
     hub.free(task)
-    hub.assign(task, "builder1")
+    hub.assign(task, hub.builder)
     hub.slow_answers(0)
     assert hub.wait_task(task, 40)["state_name"] == "CLOSED", worker.log.read_text()
     assert opened(hub, task) == 2

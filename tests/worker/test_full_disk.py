@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hub import HubStandIn
-from tests.worker.conftest import StartWorker
+from tests.worker.conftest import AnyHub, StartWorker
 from tests.worker.workshop import wait_for
 
 pytestmark = pytest.mark.podman
@@ -27,6 +26,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", place], check=True)
 
 
+@pytest.mark.any_hub
 @pytest.mark.parametrize(
     "script",
     [
@@ -38,7 +38,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     ids=["result", "freed-again", "log"],
 )
 def test_a_disk_that_fills_up_in_mid_task(
-    hub: HubStandIn, small_disk: Path, make_worker: StartWorker, toy_recipes: Path, script: str
+    hub: AnyHub, small_disk: Path, make_worker: StartWorker, toy_recipes: Path, script: str
 ) -> None:
     recipe = toy_recipes / "toy.toml"
     recipe.write_text(recipe.read_text().replace('echo "said $1"\n', f'if [ "$1" = fill ]; then {script}; fi\n'))

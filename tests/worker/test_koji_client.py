@@ -11,6 +11,7 @@ import pytest
 from tests.hub import HubStandIn
 from tests.hub.command_line import CommandLine
 from tests.podmanhost import task_image
+from tests.worker.conftest import AnyHub
 from tests.worker.test_builds import TAG, builder, world
 from tests.worker.workshop import WorkerProcess, wait_for
 from tools import standin
@@ -19,9 +20,10 @@ __all__ = ["builder", "task_image", "world"]
 pytestmark = pytest.mark.podman
 
 
-def test_make_watch_look_cancel_download(hub: HubStandIn, worker: WorkerProcess, tmp_path: Path) -> None:
-    koji = CommandLine(hub, tmp_path / "home")
-    made = koji("make-task", "toy", "hello")
+@pytest.mark.any_hub
+def test_make_watch_look_cancel_download(hub: AnyHub, worker: WorkerProcess, tmp_path: Path) -> None:
+    koji = CommandLine(hub, tmp_path / "home", hub.admin, hub.password(hub.admin))
+    made = koji("make-task", *(["--channel", hub.channel] if hub.channel else []), "toy", "hello")
     assert made.returncode == 0, made.stderr
     task = int("".join(character for character in made.stdout if character.isdigit()))
     watched = koji("watch-task", str(task))
@@ -30,7 +32,7 @@ def test_make_watch_look_cancel_download(hub: HubStandIn, worker: WorkerProcess,
     assert "closed" in watched.stdout
     info = koji("taskinfo", "-r", str(task)).stdout
     assert "State: closed" in info
-    assert "Host: builder1" in info
+    assert f"Host: {hub.builder}" in info
     assert "said.txt" in info
     assert koji("watch-logs", str(task)).stdout.count("said hello") == 1
     assert koji("download-logs", "--dir", str(tmp_path / "logs"), str(task)).returncode == 0

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.hub import HubStandIn
-from tests.worker.conftest import StartWorker
+from tests.worker.conftest import AnyHub, StartWorker
 from tests.worker.test_builds import QuietFiles
 from tests.worker.workshop import WorkerProcess, wait_for
 
@@ -29,7 +29,8 @@ source = "{{ params.text }}"
 """
 
 
-def test_two_hundred_megabytes_of_log(hub: HubStandIn, make_worker: StartWorker, toy_recipes: Path) -> None:
+@pytest.mark.any_hub
+def test_two_hundred_megabytes_of_log(hub: AnyHub, make_worker: StartWorker, toy_recipes: Path) -> None:
     recipe = toy_recipes / "toy.toml"
     # Doubled until it is large: one `cat` then prints it as fast as podman takes it.
     loop = """
@@ -58,10 +59,11 @@ while [ $n -lt 100 ]; do cat /tmp/a; n=$((n + 1)); done
     worker.assert_nothing_left()
 
 
-def test_cancel_while_assigned(hub: HubStandIn, worker: WorkerProcess) -> None:
+@pytest.mark.any_hub
+def test_cancel_while_assigned(hub: AnyHub, worker: WorkerProcess) -> None:
     hub.slow_answers(0.5)
     task = hub.make_task("toy", ["never"])
-    wait_for(lambda: [call for call in hub.calls("getTaskInfo", who="builder1") if call.args[0] == task])
+    wait_for(lambda: [call for call in hub.calls("getTaskInfo", who=hub.builder) if call.args[0] == task])
     assert hub.task(task)["state_name"] == "ASSIGNED"
     hub.cancel(task)
     hub.slow_answers(0)

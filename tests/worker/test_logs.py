@@ -15,13 +15,14 @@ from engine.core.errors import InfrastructureError
 from engine.worker.logs import LogUploader, NotOurs
 from engine.worker.session import WorkerSession
 from tests.hub import HubStandIn
+from tests.worker.conftest import AnyHub
 from tests.worker.workshop import wait_for
 
 
 @pytest.fixture
-def session(hub: HubStandIn) -> Iterator[WorkerSession]:
+def session(hub: AnyHub) -> Iterator[WorkerSession]:
     """A builder's session, as a task process has it."""
-    options = {"user": "builder1", "password": "builder1", "use_fast_upload": True, "max_retries": 50}
+    options = {"user": hub.builder, "password": hub.password(hub.builder), "use_fast_upload": True, "max_retries": 50}
     made = WorkerSession(hub.url, options | {"retry_interval": 0.1})
     made.login()
     made.exclusiveSession()
@@ -30,17 +31,18 @@ def session(hub: HubStandIn) -> Iterator[WorkerSession]:
 
 
 @pytest.fixture
-def task(hub: HubStandIn, session: WorkerSession) -> int:
+def task(hub: AnyHub, session: WorkerSession) -> int:
     """A task that is OPEN on builder1."""
     number = hub.make_task("toy", [])
     session.host.updateHost(0.0, True, data={"methods": ["toy"], "maxjobs": 4})
-    hub.assign(number, "builder1")
+    hub.assign(number, hub.builder)
     assert session.host.openTask(number) is not None
     return number
 
 
+@pytest.mark.any_hub
 def test_a_growing_log_is_less_than_two_seconds_behind(
-    hub: HubStandIn, session: WorkerSession, task: int, tmp_path: Path
+    hub: AnyHub, session: WorkerSession, task: int, tmp_path: Path
 ) -> None:
     logs = LogUploader(session, task, timestamps=True)
     source, target = tmp_path / "build.log", hub.task_dir(task) / "build.log"
@@ -64,7 +66,8 @@ def test_a_growing_log_is_less_than_two_seconds_behind(
     assert [int(offset) for _, offset in stamps] == sorted(int(offset) for _, offset in stamps)
 
 
-def test_a_large_log_arrives_whole(hub: HubStandIn, session: WorkerSession, task: int, tmp_path: Path) -> None:
+@pytest.mark.any_hub
+def test_a_large_log_arrives_whole(hub: AnyHub, session: WorkerSession, task: int, tmp_path: Path) -> None:
     source = tmp_path / "build.log"
     logs = LogUploader(session, task)
     logs.add("build.log", str(source))
@@ -82,7 +85,8 @@ def test_a_large_log_arrives_whole(hub: HubStandIn, session: WorkerSession, task
     assert (hub.task_dir(task) / "build.log").read_bytes() == source.read_bytes()
 
 
-def test_nothing_is_lost_when_answers_are(hub: HubStandIn, session: WorkerSession, task: int, tmp_path: Path) -> None:
+@pytest.mark.any_hub
+def test_nothing_is_lost_when_answers_are(hub: AnyHub, session: WorkerSession, task: int, tmp_path: Path) -> None:
     source = tmp_path / "x.log"
     logs = LogUploader(session, task)
     logs.add("x.log", str(source))
@@ -98,8 +102,9 @@ def test_nothing_is_lost_when_answers_are(hub: HubStandIn, session: WorkerSessio
     assert (hub.task_dir(task) / "x.log").read_bytes() == source.read_bytes()
 
 
+@pytest.mark.any_hub
 def test_a_cancelled_task_is_noticed_by_its_logs(
-    hub: HubStandIn, session: WorkerSession, task: int, tmp_path: Path
+    hub: AnyHub, session: WorkerSession, task: int, tmp_path: Path
 ) -> None:
     lost = threading.Event()
     logs = LogUploader(session, task, lost=lost.set)
@@ -117,8 +122,9 @@ def test_a_cancelled_task_is_noticed_by_its_logs(
     assert (hub.task_dir(task) / "x.log").read_text() == "one\n"
 
 
+@pytest.mark.any_hub
 def test_an_empty_log_is_not_there_and_not_named(
-    hub: HubStandIn, session: WorkerSession, task: int, tmp_path: Path
+    hub: AnyHub, session: WorkerSession, task: int, tmp_path: Path
 ) -> None:
     logs = LogUploader(session, task)
     (tmp_path / "empty.log").touch()
@@ -142,10 +148,9 @@ def test_a_hub_that_cannot_store_a_log_is_an_infrastructure_failure(
         logs.finish()
 
 
+@pytest.mark.any_hub
 @pytest.mark.parametrize("call", ["host.setTaskWeight", "host.closeTask", "host.failTask"])
-def test_lost_answers_of_calls_that_were_carried_out(
-    hub: HubStandIn, session: WorkerSession, task: int, call: str
-) -> None:
+def test_lost_answers_of_calls_that_were_carried_out(hub: AnyHub, session: WorkerSession, task: int, call: str) -> None:
     hub.lose_answers(call)
     answer = koji.xmlrpcplus.dumps((1,), methodresponse=1, allow_none=1)
     if call == "host.failTask":

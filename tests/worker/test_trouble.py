@@ -16,7 +16,7 @@ from engine.worker.session import capped
 from engine.worker.state import StateDirectory
 from tests.hub import HubStandIn
 from tests.podmanhost import podman
-from tests.worker.conftest import StartWorker
+from tests.worker.conftest import AnyHub, StartWorker
 from tests.worker.workshop import WorkerProcess, wait_for
 
 pytestmark = pytest.mark.podman
@@ -25,12 +25,12 @@ pytestmark = pytest.mark.podman
 LOG = "say.log"
 
 
-def running(worker: WorkerProcess, hub: HubStandIn, task: int) -> None:
+def running(worker: WorkerProcess, hub: AnyHub, task: int) -> None:
     """Wait until the task's container says something."""
     wait_for((hub.task_dir(task) / LOG).exists, 20, worker.log.read_text())
 
 
-def ends_of(hub: HubStandIn, task: int) -> list[str]:
+def ends_of(hub: AnyHub, task: int) -> list[str]:
     """The calls that ended this task, that the hub accepted."""
     ends = ("host.closeTask", "host.failTask", "host.refuseTask", "host.freeTasks")
     return [
@@ -52,7 +52,8 @@ def _listed(value: object) -> list[int]:
     return value if isinstance(value, list) else []
 
 
-def test_cancel_while_a_step_runs(hub: HubStandIn, worker: WorkerProcess) -> None:
+@pytest.mark.any_hub
+def test_cancel_while_a_step_runs(hub: AnyHub, worker: WorkerProcess) -> None:
     task = hub.make_task("toy", ["long", 600])
     running(worker, hub, task)
     assert len(worker.containers()) == 1
@@ -68,7 +69,8 @@ def test_cancel_while_a_step_runs(hub: HubStandIn, worker: WorkerProcess) -> Non
     worker.assert_nothing_left()
 
 
-def test_cancel_of_a_step_that_ignores_sigterm(hub: HubStandIn, make_worker: StartWorker, toy_recipes: Path) -> None:
+@pytest.mark.any_hub
+def test_cancel_of_a_step_that_ignores_sigterm(hub: AnyHub, make_worker: StartWorker, toy_recipes: Path) -> None:
     recipe = toy_recipes / "toy.toml"
     recipe.write_text(recipe.read_text().replace("echo asked to stop; exit 3", ""))
     worker = make_worker().start()
@@ -82,7 +84,8 @@ def test_cancel_of_a_step_that_ignores_sigterm(hub: HubStandIn, make_worker: Sta
     worker.assert_nothing_left()
 
 
-def test_cancel_while_free_and_while_uploading(hub: HubStandIn, worker: WorkerProcess) -> None:
+@pytest.mark.any_hub
+def test_cancel_while_free_and_while_uploading(hub: AnyHub, worker: WorkerProcess) -> None:
     never = hub.make_task("toy", ["free"], arch="s390x")
     hub.cancel(never)
     task = hub.make_task("toy", ["uploading", 1])
@@ -97,7 +100,8 @@ def test_cancel_while_free_and_while_uploading(hub: HubStandIn, worker: WorkerPr
     worker.assert_nothing_left()
 
 
-def test_sigterm_frees_what_runs(hub: HubStandIn, worker: WorkerProcess) -> None:
+@pytest.mark.any_hub
+def test_sigterm_frees_what_runs(hub: AnyHub, worker: WorkerProcess) -> None:
     task = hub.make_task("toy", ["long", 600])
     running(worker, hub, task)
     started = time.monotonic()
@@ -106,12 +110,13 @@ def test_sigterm_frees_what_runs(hub: HubStandIn, worker: WorkerProcess) -> None
     worker.assert_nothing_left()
     assert hub.task(task)["state_name"] == "FREE"
     assert ends_of(hub, task) == ["host.freeTasks"]
-    last = [call.method for call in hub.call_log if call.who == "builder1"][-3:]
+    last = [call.method for call in hub.call_log if call.who == hub.builder][-3:]
     assert last == ["host.freeTasks", "host.updateHost", "logout"]
     assert hub.calls("host.updateHost")[-1].kwargs == {"task_load": 0.0, "ready": False}
 
 
-def test_sigterm_gives_running_tasks_their_time(hub: HubStandIn, make_worker: StartWorker) -> None:
+@pytest.mark.any_hub
+def test_sigterm_gives_running_tasks_their_time(hub: AnyHub, make_worker: StartWorker) -> None:
     worker = make_worker()
     worker.settings["worker"]["shutdown_timeout"] = 60
     worker.start()
@@ -124,7 +129,8 @@ def test_sigterm_gives_running_tasks_their_time(hub: HubStandIn, make_worker: St
     worker.assert_nothing_left()
 
 
-def test_a_second_sigterm_does_not_wait(hub: HubStandIn, make_worker: StartWorker) -> None:
+@pytest.mark.any_hub
+def test_a_second_sigterm_does_not_wait(hub: AnyHub, make_worker: StartWorker) -> None:
     worker = make_worker()
     worker.settings["worker"]["shutdown_timeout"] = 600
     worker.start()
@@ -138,15 +144,16 @@ def test_a_second_sigterm_does_not_wait(hub: HubStandIn, make_worker: StartWorke
     worker.assert_nothing_left()
 
 
+@pytest.mark.any_hub
 @pytest.mark.parametrize("phase", ["before open", "after open", "step running", "during upload", "before close"])
-def test_kill_9_and_restart(hub: HubStandIn, make_worker: StartWorker, phase: str) -> None:
+def test_kill_9_and_restart(hub: AnyHub, make_worker: StartWorker, phase: str) -> None:
     worker = make_worker().start()
     first = worker.pid
     if phase in {"before open", "after open"}:
         hub.slow_answers(0.3)
     task = hub.make_task("toy", [phase, 2])
     seen = {
-        "before open": lambda: hub.calls("getTaskInfo", who="builder1"),
+        "before open": lambda: hub.calls("getTaskInfo", who=hub.builder),
         "after open": lambda: hub.calls("host.openTask"),
         "step running": (hub.task_dir(task) / LOG).exists,
     }
@@ -192,7 +199,8 @@ def test_containers_of_a_killed_worker_are_gone_before_its_tasks_are_freed(
     assert len(removed) == 2  # the container and the directory, both in the log before the loop began
 
 
-def test_a_task_process_that_is_killed_counts_as_this_hosts_fault(hub: HubStandIn, worker: WorkerProcess) -> None:
+@pytest.mark.any_hub
+def test_a_task_process_that_is_killed_counts_as_this_hosts_fault(hub: AnyHub, worker: WorkerProcess) -> None:
     task = hub.make_task("toy", ["long", 600])
     running(worker, hub, task)
     children = [pid for pid in worker.processes() if pid != worker.pid]
@@ -205,8 +213,9 @@ def test_a_task_process_that_is_killed_counts_as_this_hosts_fault(hub: HubStandI
     assert failure["text"] == "the task's process ended without a word"
 
 
+@pytest.mark.any_hub
 @pytest.mark.parametrize("phase", ["idle", "step running", "during upload", "before close"])
-def test_the_hub_is_away_for_a_while(hub: HubStandIn, worker: WorkerProcess, phase: str) -> None:
+def test_the_hub_is_away_for_a_while(hub: AnyHub, worker: WorkerProcess, phase: str) -> None:
     seconds = 4.0
     if phase == "idle":
         with hub.network_outage():
@@ -241,7 +250,8 @@ def test_sigterm_while_the_hub_is_away(hub: HubStandIn, worker: WorkerProcess) -
     wait_for(lambda: hub.calls("host.freeTasks"))
 
 
-def test_the_hub_says_it_is_offline(hub: HubStandIn, worker: WorkerProcess) -> None:
+@pytest.mark.any_hub
+def test_the_hub_says_it_is_offline(hub: AnyHub, worker: WorkerProcess) -> None:
     task = hub.make_task("toy", ["x", 2])
     running(worker, hub, task)
     hub.offline(True)
@@ -250,7 +260,8 @@ def test_the_hub_says_it_is_offline(hub: HubStandIn, worker: WorkerProcess) -> N
     assert hub.wait_task(task, 30)["state_name"] == "CLOSED", worker.log.read_text()
 
 
-def test_check_ins_with_the_intervals_of_kojid(hub: HubStandIn, make_worker: StartWorker) -> None:
+@pytest.mark.any_hub
+def test_check_ins_with_the_intervals_of_kojid(hub: AnyHub, make_worker: StartWorker) -> None:
     worker = make_worker(retry_interval=60, max_retries=120, offline_retry_interval=120).start()
     wait_for(lambda: hub.calls("host.updateHost"))
     hub.offline(True)
@@ -280,11 +291,12 @@ def test_sessions_expire_while_a_task_runs(hub: HubStandIn, worker: WorkerProces
     assert [call for call in hub.calls("login") if call.kwargs.get("renew")]
 
 
+@pytest.mark.any_hub
 @pytest.mark.parametrize(
     "method",
     ["host.openTask", "host.setTaskWeight", "subsession", "rawUpload", "host.closeTask", "logout", "host.updateHost"],
 )
-def test_an_answer_is_lost(hub: HubStandIn, worker: WorkerProcess, method: str) -> None:
+def test_an_answer_is_lost(hub: AnyHub, worker: WorkerProcess, method: str) -> None:
     hub.lose_answers(method)
     task = hub.make_task("toy", ["x", 1])
     assert hub.wait_task(task, 30)["state_name"] == "CLOSED", worker.log.read_text()
@@ -296,7 +308,8 @@ def test_an_answer_is_lost(hub: HubStandIn, worker: WorkerProcess, method: str) 
     worker.assert_nothing_left()
 
 
-def test_a_session_taken_over_ends_the_worker(hub: HubStandIn, make_worker: StartWorker) -> None:
+@pytest.mark.any_hub
+def test_a_session_taken_over_ends_the_worker(hub: AnyHub, make_worker: StartWorker) -> None:
     worker = make_worker().start()
     task = hub.make_task("toy", ["long", 600])
     running(worker, hub, task)
@@ -304,14 +317,15 @@ def test_a_session_taken_over_ends_the_worker(hub: HubStandIn, make_worker: Star
     assert other.wait() == 4
     assert "another worker (pid" in other.log.read_text()
     with suppress(Exception):
-        hub.session("builder1").exclusiveSession(force=True)
+        hub.session(hub.builder).exclusiveSession(force=True)
     assert worker.wait(60) == 4
     worker.assert_nothing_left()
 
 
-def test_a_second_daemon_of_the_same_user_is_refused(hub: HubStandIn, worker: WorkerProcess, tmp_path: Path) -> None:
+@pytest.mark.any_hub
+def test_a_second_daemon_of_the_same_user_is_refused(hub: AnyHub, worker: WorkerProcess, tmp_path: Path) -> None:
     other = WorkerProcess(
-        hub, tmp_path / "other", worker.settings["adjutant_task_image_default"], user="builder1",
+        hub, tmp_path / "other", worker.settings["adjutant_task_image_default"], user=hub.builder,
         recipes=Path(worker.settings["worker"]["recipes"][0]),
     )  # fmt: skip
     other.settings["worker"]["id"] += "-other"
@@ -326,7 +340,8 @@ def test_a_second_daemon_of_the_same_user_is_refused(hub: HubStandIn, worker: Wo
     assert hub.wait_task(task)["state_name"] == "CLOSED"
 
 
-def test_podman_is_killed_while_a_step_runs(hub: HubStandIn, worker: WorkerProcess) -> None:
+@pytest.mark.any_hub
+def test_podman_is_killed_while_a_step_runs(hub: AnyHub, worker: WorkerProcess) -> None:
     task = hub.make_task("toy", ["through", 4])
     running(worker, hub, task)
     services = services_of(worker)
@@ -345,7 +360,8 @@ def services_of(worker: WorkerProcess) -> list[int]:
     return [int(pid) for pid in children if b"podman" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
-def test_check_ins_go_on_while_podman_hangs(hub: HubStandIn, worker: WorkerProcess) -> None:
+@pytest.mark.any_hub
+def test_check_ins_go_on_while_podman_hangs(hub: AnyHub, worker: WorkerProcess) -> None:
     task = hub.make_task("toy", ["long", 600])
     running(worker, hub, task)
     services = services_of(worker)

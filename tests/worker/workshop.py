@@ -17,8 +17,8 @@ from xmlrpc.client import Fault
 import tomli_w
 
 from engine.adapters.worker_names import directory
-from tests.hub import HubStandIn
 from tests.podmanhost import podman
+from tests.worker.livehub import AnyHub
 
 TOY = '''
 recipe = 1
@@ -87,7 +87,7 @@ def wait_for(what: Callable[[], Any], timeout: float = 20.0, words: str = "") ->
     return value
 
 
-def fault_of(hub: HubStandIn, task: int) -> tuple[int, str]:
+def fault_of(hub: AnyHub, task: int) -> tuple[int, str]:
     """Code and text of the fault that a task failed with."""
     try:
         hub.result(task)
@@ -99,9 +99,7 @@ def fault_of(hub: HubStandIn, task: int) -> tuple[int, str]:
 class WorkerProcess:
     """One `engine worker`, its files below `folder`, and the socket that plays systemd for it."""
 
-    def __init__(
-        self, hub: HubStandIn, folder: Path, image: str, *, user: str, recipes: Path, **hub_options: Any
-    ) -> None:
+    def __init__(self, hub: AnyHub, folder: Path, image: str, *, user: str, recipes: Path, **hub_options: Any) -> None:
         self.hub, self.folder, self.user = hub, folder, user
         folder.mkdir(parents=True, exist_ok=True)
         self.workdir = folder / "workdir"
