@@ -138,6 +138,9 @@ class Daemon:
         try:
             return self._loop(manager)
         finally:
+            # Python gives up its handlers as it ends; the alarm of a SIGTERM would then kill the process.
+            signal.signal(signal.SIGALRM, signal.SIG_IGN)
+            signal.setitimer(signal.ITIMER_REAL, 0)
             signal.set_wakeup_fd(-1)
 
     def _manager(self, session: WorkerSession, housekeeping: Housekeeping, images: list[str]) -> Manager:

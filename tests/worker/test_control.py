@@ -343,6 +343,25 @@ def test_sigterm_while_a_task_is_opened(hub: AnyHub, worker: WorkerProcess, seco
 
 
 @pytest.mark.any_hub
+def test_an_end_that_takes_longer_than_the_patience_with_the_hub(
+    hub: AnyHub, make_worker: StartWorker, tmp_path: Path
+) -> None:
+    """As on a host under load: the interpreter itself takes its time after the last word to the hub."""
+    (tmp_path / "slow").mkdir()
+    slow = (
+        "import sys, time\nclass Slow:\n    def __del__(self, sleep=time.sleep):\n        sleep(6)\nsys.slow = Slow()\n"
+    )
+    (tmp_path / "slow" / "sitecustomize.py").write_text(slow)
+    worker = make_worker()
+    worker.environment["PYTHONPATH"] = f"{tmp_path / 'slow'}:{os.getcwd()}"
+    worker.start()
+    began = time.monotonic()
+    assert worker.terminate() == 0
+    assert time.monotonic() - began > 6
+    worker.assert_nothing_left()
+
+
+@pytest.mark.any_hub
 def test_sigterm_before_it_is_ready(hub: AnyHub, make_worker: StartWorker) -> None:
     worker = make_worker().start(ready=False)
     wait_for(worker.containers, 20, worker.log.read_text())
