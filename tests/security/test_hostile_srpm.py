@@ -126,9 +126,16 @@ CASES = [
     Case(
         "links and a fifo among the results",
         lambda path, out: leaving(
-            path, out, "cd /work/*/result", "ln -s OUT/precious a.rpm", "ln -s OUT x", "mkfifo b.rpm"
+            path, out, "cd /work/*/result", "ln -s OUT/precious a.log", "ln -s OUT x", "mkfifo b"
         ),
         0,
+    ),
+    Case(
+        "a link for a package among the results",
+        lambda path, out: leaving(path, out, "cd /work/*/result", "ln -s OUT/precious evil-1-1.noarch.rpm"),
+        1,
+        "error building package",
+        ("build.log", "instead of a package there is a link: /work/.*/result/evil-1-1.noarch.rpm"),
     ),
     *(
         Case(

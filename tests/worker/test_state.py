@@ -163,6 +163,7 @@ def test_gc_leaves_a_living_worker_of_another_work_directory_alone(tmp_path: Pat
     holder = WorkerName(f"gc-name-{os.getpid()}", str(tmp_path / "a"))
     holder.take()
     try:
+        (tmp_path / "b").mkdir()
         words = ["--worker", f"gc-name-{os.getpid()}", "--workdir", str(tmp_path / "b"), "--dry-run"]
         with pytest.raises(BadInput, match=f"runs with the work directory {tmp_path}/a .*--workdir {tmp_path}/a"):
             CliRunner().invoke(gc, words, catch_exceptions=False)
