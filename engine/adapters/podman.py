@@ -12,9 +12,12 @@ import logging
 import os
 import re
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -34,6 +37,9 @@ from engine.core.podman_form import anchors_of, body
 from engine.core.spec import LABEL_TASK_ID, LABEL_WORKER_ID, AnchorSpec, ContainerHandle, ContainerSpec
 
 logger = logging.getLogger(__name__)
+
+_INTERRUPTED_SECONDS = 10.0
+"""How long a call that was interrupted may still take, so that what it made can be removed."""
 
 
 @frozen(kw_only=True)
@@ -287,9 +293,7 @@ class PodmanManager:
         """Create; a container of ours in the way is a leftover of a worker that was killed."""
         for attempt in (1, 2):
             try:
-                answer = self._api.call(
-                    "POST", "/containers/create", what="create container", where=spec.name, body=wanted, patience=0
-                )
+                answer = _to_its_end(partial(self._post_create, spec.name, wanted))
             except (ServiceGone, ServiceSlow, Refused) as error:
                 taken = isinstance(error, Refused) and "already in use" in error.why
                 if attempt == 2 or (isinstance(error, Refused) and not taken):
@@ -301,6 +305,11 @@ class PodmanManager:
                     logger.info("podman: %s: %s", spec.name, warning)
                 return ContainerHandle(id=answer["Id"], name=spec.name)
         raise AssertionError  # the second attempt returned or raised
+
+    def _post_create(self, name: str, wanted: dict[str, Any]) -> Any:
+        return self._api.call(
+            "POST", "/containers/create", what="create container", where=name, body=wanted, patience=0
+        )
 
     def _remove_leftover(self, name: str, labels: Mapping[str, str], *, must: bool = False) -> None:
         """Remove the container `name` if it carries the same worker's label; else an error if it `must` go."""
@@ -355,6 +364,27 @@ class PodmanManager:
             if error.status != 404:
                 raise
         self._roots.pop(handle.name, None)
+
+
+def _to_its_end(call: Callable[[], Any]) -> Any:
+    """What `call` gives or raises. A signal that interrupts us waits for its end, too, for a while.
+
+    podman makes a container although nobody waits for the answer any more, and it cannot be removed before.
+    """
+    future: Future[Any] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:  # raised by `result`
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="create container", daemon=True).start()
+    try:
+        return future.result()
+    except BaseException:
+        wait([future], _INTERRUPTED_SECONDS)
+        raise
 
 
 def _seconds_of(stamp: str | int) -> float:

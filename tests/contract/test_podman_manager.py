@@ -15,7 +15,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from engine.adapters.podman import PodmanConfig, PodmanManager
+from engine.adapters.podman import PodmanConfig, PodmanManager, _to_its_end
 from engine.adapters.podman_service import answers
 from engine.core.errors import ContainerError
 from engine.core.manager import ContainerTimeouts
@@ -291,3 +291,27 @@ def test_a_container_killed_with_its_conmon_is_removed(manager: PodmanManager, t
     assert manager.remove(handle, force=True)
     assert time.monotonic() - began < 40
     assert handle.name not in [info.name for info in manager.containers(LABELS)]
+
+
+def test_a_call_that_is_interrupted_comes_to_its_end_first() -> None:
+    class Stop(BaseException):
+        pass
+
+    def stop(*_: object) -> None:
+        raise Stop
+
+    made = []
+
+    def make() -> None:
+        time.sleep(0.5)
+        made.append("container")  # podman makes it although nobody waits for the answer: only now it can be removed
+
+    earlier = signal.signal(signal.SIGALRM, stop)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(Stop):
+            _to_its_end(make)
+        assert made == ["container"]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, earlier)

@@ -366,7 +366,7 @@ def test_sigterm_before_it_is_ready(hub: AnyHub, make_worker: StartWorker) -> No
     worker = make_worker().start(ready=False)
     wait_for(worker.containers, 20, worker.log.read_text())
     assert worker.terminate(30) == 0
-    assert worker.containers() == []
+    assert worker.containers() == [], worker.log.read_text()
     assert worker.processes() == []
     assert "Traceback" not in worker.log.read_text()
     assert not hub.calls("login")
