@@ -28,7 +28,7 @@ from engine.adapters.recipes import RecipeDirectory
 from engine.adapters.tag_images import TagImages
 from engine.adapters.this_host import this_host
 from engine.core import templates
-from engine.core.errors import BadInput, InfrastructureError, Problem
+from engine.core.errors import BadInput, InfrastructureError, Problem, root_cause
 from engine.core.facts import (
     BuildrootFacts,
     ExternalRepo,
@@ -222,17 +222,10 @@ def fetch_request(
     except (*NO_ANSWER, koji.ServerOffline) as error:
         if words := no_hub(error):
             raise InfrastructureError(f"hub {server}: {words}") from None
-        why = _innermost(error)
+        why = root_cause(error)
         raise InfrastructureError(f"hub {server} does not answer: {why} (check --hub and the network)") from None
     except koji.GenericError as error:
         raise BadInput([Problem(server, f"task {task_id}", str(error))]) from None
-
-
-def _innermost(error: BaseException) -> BaseException:
-    """What the system said, without the layers of requests and urllib3 that speak of pools and retries."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    return error
 
 
 def hub_address(hub: str) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from requests.exceptions import ReadTimeout, RequestException
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from engine.adapters.podman_service import PodmanService
-from engine.core.errors import ContainerError
+from engine.core.errors import ContainerError, root_cause
 
 logger = logging.getLogger(__name__)
 
@@ -195,7 +195,7 @@ class PodmanApi:
         except (APIError, RequestException, HTTPError, OSError) as error:
             if _is_timeout(error):
                 raise ServiceSlow(what, where, "podman did not answer in time", retry=True) from error
-            why = f"no answer from podman at {self._service.url}: {_root_cause(error)}"
+            why = f"no answer from podman at {self._service.url}: {root_cause(error)}"
             raise ServiceGone(what, where, why, cure=self._service.cure, retry=True) from error
 
     @staticmethod
@@ -252,9 +252,3 @@ def _is_timeout(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def _root_cause(error: BaseException) -> str:
-    while (below := error.__cause__ or error.__context__) is not None:
-        error = below
-    return str(error) or type(error).__name__

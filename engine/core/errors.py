@@ -32,6 +32,13 @@ EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 
 
+def root_cause(error: BaseException) -> str:
+    """What the system said, without the layers of requests and urllib3 that speak of pools and retries; never ""."""
+    while (below := error.__cause__ or error.__context__) is not None:
+        error = below
+    return str(error) or type(error).__name__
+
+
 @frozen(order=True)
 class Problem:
     """One thing wrong with one place.
