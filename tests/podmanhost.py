@@ -16,10 +16,10 @@ import pytest
 from engine.adapters.podman import PodmanConfig, PodmanManager
 from engine.buildroot.images import LABEL_KEY, LABEL_OWNER
 from engine.core.manager import ContainerTimeouts
+from engine.core.registry import lost_race
 from tools import standin
 
 TINY = f"localhost/adjutant-test-tiny:{os.getpid()}"  # two sessions at once shall not remove each other's
-GONE = ("retrieving ", "reading image ", "checking if image ", "locating item named ")
 TEST_LABEL = "io.koji.adjutant.test=host"
 
 _APPLETS = ("sh", "cat", "ls", "id", "sleep", "find", "rm", "test", "printf", "touch", "mkdir", "true", "false")
@@ -32,7 +32,7 @@ def podman(*words: str | Path, env: dict[str, str] | None = None, check: bool = 
         done = subprocess.run(
             ["podman", *map(str, words)], capture_output=True, text=True, check=False, env={**os.environ, **(env or {})}
         )
-        if words[0] != "images" or not any(said in done.stderr for said in GONE):
+        if words[0] != "images" or not lost_race(done.stderr):
             break
     if check and done.returncode:
         raise AssertionError(f"podman {' '.join(map(str, words))}: {done.stderr}")

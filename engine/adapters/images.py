@@ -19,12 +19,10 @@ from attrs import field, frozen
 from engine.core.errors import BadInput, ContainerError, Problem, did_you_mean
 from engine.core.image_contents import ImageConfig
 from engine.core.images import IMAGE_LABEL
-from engine.core.registry import judge_transfer
+from engine.core.registry import judge_transfer, lost_race
 
 ENVIRONMENT = "ADJUTANT_IMAGE_DIRECTORIES"
 _RACES = 8
-# Its label or parent, itself, its use, its manifest: of an image that is gone by then.
-_VANISHED = ("retrieving ", "reading image ", "checking if image ", "locating item named ")
 OPERATOR = Path("/etc/koji-adjutant/images")
 
 
@@ -99,7 +97,7 @@ class PodmanImages:
         words = ["images", "--no-trunc", "--format", "json", "--filter", f"label={label}"]
         done = self._run(words)
         for _again in range(_RACES):  # an image that goes while podman lists fails the whole list
-            if not done.code or not any(sign in done.err for sign in _VANISHED):
+            if not done.code or not lost_race(done.err):
                 break
             done = self._run(words)
         if done.code:

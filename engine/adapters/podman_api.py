@@ -23,6 +23,7 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from engine.adapters.podman_service import PodmanService
 from engine.core.errors import ContainerError, root_cause
+from engine.core.registry import lost_race
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +34,8 @@ PATIENCE = 20.0
 """Seconds to keep trying to reach a service that went away (a restart takes about one)."""
 
 _RACES, _RACE_PAUSE = 5, 0.1
-_RACED = ("runtime error: ", "retrieving ", "reading image ", "checking if image ", "locating item named ")
-"""What podman 4.3.1 says of a list of images, or of any image, where another process removes one at that moment."""
+_CRASHED = "runtime error: "
+"""What podman's service says instead of `lost_race`'s words where it fell over such a removal."""
 
 _CURES: tuple[tuple[str, str], ...] = (
     ("image not known", "pull it first, or correct the name"),
@@ -93,7 +94,7 @@ class PodmanApi:
 
         `body` is posted as JSON, bytes as they are. `what` and `where` start the error text (``create container x``).
         A service that went away is started or waited for and asked again for `patience` seconds; give 0 where
-        repeating would do harm. What podman could not read for another process's doing (`_RACED`) is read again.
+        repeating would do harm. What podman could not read for another process's doing (`lost_race`) is read again.
         """
         end = time.monotonic() + patience
         pause, races = 0.05, _RACES if method == "GET" else 0
@@ -108,7 +109,7 @@ class PodmanApi:
                 time.sleep(min(pause, left))
                 pause = min(pause * 2, 2.0)
             except Refused as error:
-                if not races or not any(words in error.why for words in _RACED):
+                if not races or not (lost_race(error.why) or _CRASHED in error.why):
                     raise
                 races -= 1
                 time.sleep(_RACE_PAUSE)

@@ -110,6 +110,16 @@ _FAULTS: tuple[tuple[str, tuple[str, ...], str, bool], ...] = (
 )
 
 
+def lost_race(words: str) -> bool:
+    """Whether podman 4.3.1 could not read an image, or a list of them, for another process removing one just then.
+
+    The words are of its label or parent, of itself, of its use, of its manifest; asked again it can.
+    """
+    return any(
+        sign in words for sign in ("retrieving ", "reading image ", "checking if image ", "locating item named ")
+    )
+
+
 def judge_transfer(text: str) -> TransferFault:
     """The fault behind what podman said of a failed pull or push."""
     why = _last_cause(text)
