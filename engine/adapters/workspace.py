@@ -25,6 +25,7 @@ from engine.adapters.steplog import FileLog
 from engine.core.errors import BadInput, InfrastructureError, Problem
 from engine.core.outcome import DiskSpace
 from engine.core.plan import Plan
+from engine.core.podman_options import LOG_SEPARATORS, MOUNT_SEPARATOR
 from engine.core.recipe import Artifact
 from engine.core.results import FoundFile
 from engine.core.structure import structure
@@ -33,8 +34,6 @@ from engine.core.verdict import disk_words
 CONTAINER_UID = CONTAINER_GID = 1000  # ADR "UID/GID Strategy"
 DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
 LOCK, KEPT, PLAN = "lock", "kept", "plan.json"
-INEXPRESSIBLE = (":", ",", '"', "\n", "\r")
-"""In paths of mounts and logs (`engine.core.podman_options`)."""
 PRIVATE = frozenset({"in", "logs"})
 """Top directories that no container may write to."""
 
@@ -56,7 +55,7 @@ class Workdir:
         """Make it (0700) if need be. BadInput when it belongs to somebody else, others may write to it, or podman's
         command line cannot express the paths below it (mounts and logs)."""
         self.path = os.path.abspath(path)
-        if found := [sign for sign in INEXPRESSIBLE if sign in self.path]:
+        if found := [sign for sign in (MOUNT_SEPARATOR, *LOG_SEPARATORS) if sign in self.path]:
             trouble = f"{self.path!r} has {found[0]!r} in its name, which podman's command line cannot express"
             raise BadInput([Problem("settings", "workdir", trouble, "name another directory")])
         try:

@@ -28,6 +28,10 @@ backs up `ResourceLimits.pids`, which counts this container's. With `ContainerSp
 OOM_SCORE = 500
 """Added to the kernel's choice of whom to kill for memory, in thousandths of it, where no cgroup holds a container."""
 
+MOUNT_SEPARATOR = ":"
+LOG_SEPARATORS = (",", '"', "\n", "\r")
+"""podman 4 splits log options at commas and takes quotes off, podman 5 does neither."""
+
 _CPU_PERIOD = 100_000  # microseconds; what podman's own --cpus uses
 _SHM = "/dev/shm"  # noqa: S108 - a place in the container
 _PRIVATE = {"nsmode": "private"}
@@ -99,8 +103,7 @@ def _container_options(spec: ContainerSpec) -> Iterator[Option]:
     yield from _limits(spec.limits, own_ids=spec.own_ids is not None)
     yield _option("--log-driver=k8s-file", log_configuration={"driver": "k8s-file"})
     if spec.log_path is not None:
-        # podman 4 splits log options at commas and takes quotes off, podman 5 does neither.
-        for separator in (",", '"', "\n", "\r"):
+        for separator in LOG_SEPARATORS:
             _separable(spec.log_path, separator, f"container {spec.name}", "log_path")
         yield _option(f"--log-opt=path={spec.log_path}", log_configuration={"path": spec.log_path})
     yield _option("--stop-signal=SIGTERM", stop_signal=15)
@@ -149,9 +152,9 @@ def _volume(mount: VolumeMount, where: str, path: str) -> Option:
     if mount.source.startswith(ROOT_PREFIX):
         source = RootOf(mount.source.removeprefix(ROOT_PREFIX))
     else:
-        _separable(mount.source, ":", where, f"{path}.source")
+        _separable(mount.source, MOUNT_SEPARATOR, where, f"{path}.source")
         options += ["nosuid", "nodev"]
-    _separable(mount.target, ":", where, f"{path}.target")
+    _separable(mount.target, MOUNT_SEPARATOR, where, f"{path}.target")
     if mount.overlay:
         if mount.selinux_label is not None:
             problem = "an overlay cannot have an SELinux label"
@@ -166,7 +169,7 @@ def _volume(mount: VolumeMount, where: str, path: str) -> Option:
 
 
 def _tmpfs(mount: TmpfsMount, where: str, path: str) -> Option:
-    _separable(mount.target, ":", where, f"{path}.target")
+    _separable(mount.target, MOUNT_SEPARATOR, where, f"{path}.target")
     options = [f"size={mount.size}", f"mode={mount.mode}"]
     part = {"type": "tmpfs", "source": "tmpfs", "destination": mount.target, "options": options}
     return _option(f"--tmpfs={mount.target}:{','.join(options)}", mounts=[part])
