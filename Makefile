@@ -9,6 +9,8 @@ BIN := .venv/bin
 PYTHON := $(BIN)/python
 # Extra words for pytest: make test T='-k render -x'
 T ?=
+# Processes that share the tests; 0 runs them in pytest itself, as for its -s and --pdb: make test JOBS=0 T=-s
+JOBS ?= 2
 # The sample that `make demo` builds: make demo SAMPLE=grove
 SAMPLE ?= hz
 # Tools read podman's configuration from here, see tools/hostconf.py.
@@ -30,7 +32,7 @@ demo: setup ## Build a sample source RPM in containers and list the RPMs
 	$(BIN)/engine run buildArch "$$srpm" --repo "$$repo" --results out/demo
 
 test: setup lint ## Check style and types, then run every test
-	@$(ENVIRONMENT); $(BIN)/pytest $(T)
+	@$(ENVIRONMENT); $(BIN)/pytest -n $(JOBS) $(T)
 
 lint: ## ruff and mypy
 	@tools/setup.sh venv

@@ -337,7 +337,7 @@ def test_sigterm_while_a_task_is_opened(hub: AnyHub, worker: WorkerProcess, seco
     worker.signal(signal.SIGTERM)  # the patience with the hub ends before the task has a process
     time.sleep(6)
     hub.slow_answers(0)
-    assert worker.wait(60) == 0
+    assert worker.wait(60) == 0, worker.log.read_text()
     assert hub.task(task)["state_name"] == "FREE"
     worker.assert_nothing_left()
 
