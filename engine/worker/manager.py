@@ -82,6 +82,9 @@ class Manager(koji.daemon.TaskManager):  # type: ignore[misc]  # koji has no typ
         self.handlers = {}
         self.findHandlers(vars(koji.tasks))
         for cls in classes:
+            for method in cls.Methods:
+                if method in self.handlers:
+                    logger.warning("the recipe %s takes the place of koji's own task of that name", method)
             self.registerHandler(cls)
 
     # Being ready

@@ -78,6 +78,16 @@ def test_the_self_check_looks_at_the_images_of_the_recipes_read_last(
     wait_for(lambda: shown(worker)["ready"] is True, 30, "taking the recipe out is no cure")
 
 
+def test_a_recipe_named_like_a_task_of_kojis_own_wins_and_says_so(
+    hub: HubStandIn, make_worker: StartWorker, toy_recipes: Path
+) -> None:
+    toy = (toy_recipes / "toy.toml").read_text()
+    (toy_recipes / "sleep.toml").write_text(toy.replace('method = "toy"', 'method = "sleep"'))
+    worker = make_worker().start()
+    assert hub.wait_task(hub.make_task("sleep", ["wins"]))["state_name"] == "CLOSED"
+    assert worker.log.read_text().count("the recipe sleep takes the place of koji's own task") == 1
+
+
 def test_settings_are_complained_of_before_images_are_pulled(make_worker: StartWorker) -> None:
     worker = make_worker(image="registry.invalid/not/there:1", cert="/not/there.pem")
     began = time.monotonic()
