@@ -29,7 +29,7 @@ DEFAULT_PATH = "/etc/koji-adjutant/worker.toml"
 LABEL_PREFIX = "io.koji.adjutant."
 MOUNTS = "adjutant_container_mounts"
 MASK = "********"
-# kojid uses these when they exist and nothing else is said (contract 1.1).
+# kojid uses these when they exist and nothing else is said (contract 1.1); what is root's alone is kojid's.
 _IF_PRESENT = {"hub.cert": "/etc/kojid/client.crt", "hub.serverca": "/etc/kojid/serverca.crt"}
 
 
@@ -87,13 +87,15 @@ def load_settings(
         layers.append(layer)
         notes.extend(ignored)
     path = config or environment.get("ADJUTANT_CONFIG") or _existing(DEFAULT_PATH)
-    named = None
+    named = kojid_conf or environment.get("ADJUTANT_KOJID_CONF")
     if path:
         with _Collect(problems):
             layers.append(sources.toml_layer(path))
-            named = layers[-1].values.get("kojid_conf")
-    conf_path = kojid_conf or environment.get("ADJUTANT_KOJID_CONF") or named or _existing(kojid.DEFAULT_PATH)
-    if conf_path:
+            named = named or layers[-1].values.get("kojid_conf")
+    conf_path = named or _existing(kojid.DEFAULT_PATH)
+    if conf_path and not named and not os.access(conf_path, os.R_OK):
+        notes.append(_passed_over(conf_path, "say what holds in worker.toml"))
+    elif conf_path:
         with _Collect(problems):
             conf = kojid.read_kojid_conf(conf_path)
             notes.extend(conf.notes)
@@ -120,7 +122,11 @@ class _Collect:
 
 
 def _existing(path: str) -> str | None:
-    return path if Path(path).is_file() else None
+    """The path of a file that is there; also of one in a closed directory, so that who reads it is told."""
+    try:
+        return path if Path(path).is_file() else None
+    except PermissionError:
+        return path
 
 
 def _combine(layers: Sequence[Layer], notes: list[Problem]) -> Loaded:
@@ -134,6 +140,9 @@ def _combine(layers: Sequence[Layer], notes: list[Problem]) -> Loaded:
     if problems:
         raise BadInput(problems)
     notes.extend(_uncovered(values, file))
+    for name, default in _IF_PRESENT.items():
+        if values[name].origin == "default" and os.path.isfile(default):
+            notes.append(_passed_over(default, f"set {name}"))
     for name, most in CAPS.items():
         value = values[f"hub.{name}"]
         if value.value > most and value.origin != "default":
@@ -161,7 +170,7 @@ def _effective(path: str, layers: Sequence[Layer]) -> Effective:
     for layer in layers:
         if path in layer.values:
             return Effective(path, unstructure(layer.values[path]), layer.origin(path), leaf.secret)
-    if path in _IF_PRESENT and _existing(_IF_PRESENT[path]):
+    if path in _IF_PRESENT and os.access(_IF_PRESENT[path], os.R_OK):
         return Effective(path, _IF_PRESENT[path], "default, as the file exists", leaf.secret)
     return Effective(path, unstructure(leaf.default), "default", leaf.secret)
 
@@ -182,6 +191,11 @@ def _uncovered(values: Mapping[str, Effective], file: WorkerFile) -> Iterator[Pr
         cure = f'add {{ source = "{topdir}", target = "{topdir}" }}'
         text = f"does not allow hub.topdir, {topdir}: tasks that read it there are refused"
         yield Problem(values[MOUNTS].origin, "", text, cure)
+
+
+def _passed_over(path: str, cure: str) -> Problem:
+    """A file of kojid's that this user may not read: not used, for nobody named it."""
+    return Problem(path, "", f"cannot be read by uid {os.geteuid()}, not used", f"make it readable, or {cure}")
 
 
 def _worker_id(given: Effective, workdir: str) -> Effective:

@@ -1,7 +1,11 @@
 """worker.toml, kojid.conf, environment and command line laid over one another."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -281,6 +285,41 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         load(tmp_path, kojid="[hub]\nserver = x\n")
     with pytest.raises(BadInput, match="not a kojid.conf"):
         load(tmp_path, kojid="server = x\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, which only root can")
+@pytest.mark.parametrize("mode", [0o755, 0o700], ids=["open", "closed"])
+def test_kojids_own_files_may_be_roots_alone(mode: int) -> None:
+    """Where root's kojid ran before: its certificate keeps a worker of another user from nothing."""
+    folder = Path("/tmp", f"adjutant-test-{os.getpid()}")  # noqa: S108 - pytest's own is closed to others
+    code = f"""
+import os
+from engine.settings import effective, kojid, load_settings
+import engine.worker.session
+os.setgid(65534); os.setuid(65534)
+kojid.DEFAULT_PATH = "{folder}/kojid.conf"
+effective._IF_PRESENT = {{"hub.cert": "{folder}/client.crt", "hub.serverca": "{folder}/serverca.crt"}}
+loaded = load_settings(environment={{"ADJUTANT_HUB_SERVER": "http://localhost:1/kojihub"}})
+engine.worker.session.require_credentials(loaded.hub)
+print(loaded.hub.cert, loaded.hub.serverca, loaded.hub.maxjobs, *loaded.notes, sep=chr(10))
+"""
+    try:
+        folder.mkdir()
+        (folder / "kojid.conf").write_text("[kojid]\nmaxjobs = 3\n")
+        for name, readable in (("client.crt", 0o600), ("serverca.crt", 0o644)):
+            (folder / name).touch()
+            (folder / name).chmod(readable)
+        folder.chmod(mode)
+        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    finally:
+        shutil.rmtree(folder)
+    assert said.stderr == ""
+    words = f"{folder}/%s: cannot be read by uid 65534, not used (make it readable, or %s)"
+    if mode == 0o700:
+        found = ["None", "None", "10", words % ("kojid.conf", "say what holds in worker.toml")]
+    else:
+        found = ["None", f"{folder}/serverca.crt", "3", words % ("client.crt", "set hub.cert")]
+    assert said.stdout.splitlines() == found
 
 
 def test_a_conf_file_given_as_config_is_a_kojid_conf(tmp_path: Path) -> None:
