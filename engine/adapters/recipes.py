@@ -123,13 +123,17 @@ class RecipeDirectory:
         return recipes
 
 
-def schema_for(directory: Path) -> str:
-    """What a recipe in `directory` writes after ``#:schema``: the schema beside it, else the installed one."""
-    beside = Path("../schema/recipe.schema.json")
+def schema_for(directory: Path, name: str = "recipe") -> str:
+    """What a file in `directory` writes after ``#:schema``: the schema beside the directory, else the installed one.
+
+    `name` is ``recipe``, ``request`` or ``worker``.
+    """
+    file = f"schema/{name}.schema.json"
+    beside = Path("..") / file
     if (directory / beside).is_file():
         return str(beside)
     for recipes in _installed():
-        installed = recipes.parent / "schema/recipe.schema.json"
+        installed = recipes.parent / file
         if installed.is_file():
             return str(installed)
     return str(beside)

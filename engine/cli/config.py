@@ -48,11 +48,12 @@ def convert(kojid_conf: str, output: str | None, force: bool) -> None:
 
     What cannot be carried over is said on standard error, option by option.
     """
+    from engine.adapters.recipes import schema_for
     from engine.core.errors import BadInput, Problem
     from engine.settings.kojid import read_kojid_conf
     from engine.settings.report import converted
 
-    text, notes = converted(read_kojid_conf(kojid_conf))
+    text, notes = converted(read_kojid_conf(kojid_conf), schema_for(Path(output or ".").absolute().parent, "worker"))
     for note in notes:
         click.echo(f"not carried over: {note}", err=True)
     if output is None:

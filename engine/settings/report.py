@@ -13,8 +13,6 @@ from engine.settings.effective import Effective
 from engine.settings.kojid import KojidConf
 from engine.settings.sources import kojid_layer, nest
 
-SCHEMA_LINE = "#:schema ../schema/worker.schema.json\n"
-
 
 def as_json(values: Iterable[Effective]) -> str:
     """A JSON object: key path to ``{value, origin}``."""
@@ -41,14 +39,15 @@ def as_toml(values: Iterable[Effective]) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def converted(conf: KojidConf) -> tuple[str, tuple[Problem, ...]]:
+def converted(conf: KojidConf, schema: str) -> tuple[str, tuple[Problem, ...]]:
     """A worker.toml that says what `conf` says, and what could not be carried over.
 
-    The password stays in it: the file must be kept as private as the kojid.conf was.
+    `schema` is where an editor finds worker.schema.json. The password stays in it: the file must be kept as private
+    as the kojid.conf was.
     """
     layer = kojid_layer(conf)
     data: dict[str, Any] = nest(_in_order(layer.values))
-    head = SCHEMA_LINE + f"# From {conf.path}. The settings adjutant_* and [worker] are this worker's own.\n\n"
+    head = f"#:schema {schema}\n# From {conf.path}. The settings adjutant_* and [worker] are this worker's own.\n\n"
     return head + tomli_w.dumps(data), conf.notes
 
 

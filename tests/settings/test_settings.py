@@ -393,6 +393,8 @@ def test_convert_says_the_same_and_is_private(tmp_path: Path) -> None:
     assert re.search(r"not carried over: .*kojid\.conf: mockdir: has no effect", result.stderr)
     assert target.stat().st_mode & 0o777 == 0o600
     assert tomllib.loads(target.read_text())["hub"]["password"] == "secret-word"
+    schema = target.read_text().splitlines()[0].removeprefix("#:schema ")
+    assert (target.parent / schema).is_file()
     direct = load_settings(None, str(conf), environment={})
     by_way = load_settings(str(target), environment={})
     assert by_way.file == direct.file
