@@ -84,7 +84,9 @@ def show(method: str, resolved: bool, recipes: tuple[str, ...]) -> None:
 )
 def new(method: str, directory: Path) -> None:
     """Write the start of a recipe for METHOD; a file that exists is never overwritten."""
-    from engine.adapters.recipes import schema_for
+    from shlex import quote
+
+    from engine.adapters.recipes import schema_for, search_paths
     from engine.core.errors import BadInput, Problem
     from engine.core.kinds import KINDS
     from engine.core.skeleton import skeleton
@@ -101,7 +103,10 @@ def new(method: str, directory: Path) -> None:
         raise BadInput([Problem(str(path), "", "exists already", cure)]) from None
     except OSError as error:
         raise BadInput([Problem(str(path), "", f"cannot be written: {error.strerror}")]) from None
-    click.echo(f"wrote {path}; next: edit it, then\n  engine check {path}\n  engine render {method} --param name=you")
+    found = any(directory.samefile(place) for place in search_paths() if place.is_dir())
+    where = "" if found else f" --recipes {quote(str(directory))}"
+    click.echo(f"wrote {path}; next: edit it, then\n  engine check {quote(str(path))}")
+    click.echo(f"  engine render {method} --param name=you{where}")
 
 
 def _directory(recipes: tuple[str, ...]) -> RecipeDirectory:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from engine.adapters.recipes import RecipeDirectory, read_recipe, read_text, search_paths
+from engine.cli import cli
 from engine.cli.check import check
 from engine.cli.recipe import recipe
 from engine.core.errors import EXIT_BAD_INPUT, BadInput
@@ -128,6 +130,15 @@ def test_new_writes_a_recipe_that_is_fit_for_use_and_never_overwrites(folder: Pa
     again = _run(recipe, "new", "hello")
     assert "recipes/hello.toml: exists already" in str(again.exception)
     assert (folder / "hello.toml").read_text() == "mine"
+
+
+@pytest.mark.parametrize("directory", ["recipes", "else where"])
+def test_the_commands_that_new_names_work(folder: Path, directory: str) -> None:
+    done = _run(recipe, "new", "hello", "--recipes", directory)
+    commands = [shlex.split(line)[1:] for line in done.stdout.splitlines() if line.startswith("  engine ")]
+    assert [words[0] for words in commands] == ["check", "render"]
+    for words in commands:
+        assert _run(cli, *words).exit_code == 0
 
 
 @pytest.mark.parametrize("method", ["../x", "a/b", "a b", "-x.toml", "", "a.b", "x\n"])
