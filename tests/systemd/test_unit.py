@@ -170,7 +170,7 @@ def test_rootless(user_unit: UserUnit, hub: HubStandIn) -> None:
     hub.cancel(task)
     wait_for(lambda: not unit.containers(), 40)
     task = running_container(unit, hub, 600)
-    # The commands of docs/host.md.
+    # A command as docs/install.md gives it.
     as_the_user = ["systemd-run", "--user", "--machine=koji-adjutant@", "--pipe", "--wait", "--collect", "--quiet"]
     shown = unit.machine.run(*as_the_user, "engine", "status", "--config", CONFIG).stdout
     assert f", pid {unit.pid}, " in shown

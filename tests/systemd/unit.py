@@ -1,4 +1,4 @@
-"""The worker's unit in a machine: installed as docs/worker.md says, asked and told by systemctl."""
+"""The worker's unit in a machine: installed as docs/install.md says, asked and told by systemctl."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class UserUnit(Unit):
     uid = "59341"  # of nobody on the host: tests there look for processes by user
 
     def prepare(self) -> None:
-        """docs/host.md, section 2."""
+        """docs/install.md, step 3, with a home and an id of the machine."""
         self.workdir = self.settings["hub"]["workdir"] = f"/home/{self.user}/work"
         self.settings["adjutant_network_enabled"] = False
         machine = self.machine
