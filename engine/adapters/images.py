@@ -177,7 +177,7 @@ def image_directories(option: Iterable[str | Path] = (), environ: Mapping[str, s
         return tuple(named)
     installed = Path(sysconfig.get_path("data")) / "share/koji-adjutant/images"
     source_tree = Path(__file__).parents[2] / "images"
-    return tuple(path for path in (Path("images"), OPERATOR, source_tree, installed) if path.is_dir())
+    return tuple(path for path in (Path("images"), OPERATOR, source_tree, installed) if os.path.isdir(path))
 
 
 def find_image(name: str, directories: Sequence[Path]) -> Path:

@@ -31,7 +31,7 @@ def search_paths(option: Iterable[str | Path] = (), environ: Mapping[str, str] |
         return tuple(named)
     found: list[Path] = []
     for path in (Path("recipes"), OPERATOR, *_installed()):
-        if path.is_dir() and not any(path.samefile(known) for known in found):
+        if os.path.isdir(path) and not any(path.samefile(known) for known in found):
             found.append(path)
     return tuple(found)
 

@@ -43,7 +43,7 @@ def gc(
     from engine.settings import load_settings
 
     check_workdir(workdir)
-    loaded = load_settings(config, kojid_conf)
+    loaded = load_settings(config, kojid_conf, local=local)
     settings = loaded.settings
     if local:
         settings = local_settings(config, workdir=workdir)

@@ -131,7 +131,7 @@ def check(reference: str | None, config_path: str | None, as_json: bool) -> None
 
     from engine.settings import load_settings
 
-    wanted = reference or load_settings(config_path).settings.adjutant_task_image_default
+    wanted = reference or load_settings(config_path, local=True).settings.adjutant_task_image_default
     results = _checked(wanted, config_path)
     if as_json:
         click.echo(json.dumps([result.data() for result in results], indent=1))
@@ -148,7 +148,7 @@ def pull(reference: str | None, config_path: str | None) -> None:
     """Pull REFERENCE (default: the task image of the settings), as the worker does, and print its digest."""
     from engine.settings import load_settings
 
-    loaded = load_settings(config_path)
+    loaded = load_settings(config_path, local=True)
     with _manager(config_path) as manager:
         info = manager.ensure_image_available(reference or loaded.settings.adjutant_task_image_default, "always")
     click.echo(f"{info.digest}  {info.id[:12]}  {' '.join(info.names)}")
@@ -222,7 +222,7 @@ def prune(name: str, repository: str, keep: int, dry_run: bool, config_path: str
     from engine.core.images import parse_reference, prunable, version_key
     from engine.settings import load_settings
 
-    settings = load_settings(config_path).settings
+    settings = load_settings(config_path, local=True).settings
     store = PodmanImages()
     tags: list[str] = []
     named = [settings.adjutant_task_image_default, *(rule.image for rule in settings.adjutant_images)]
@@ -248,7 +248,7 @@ def _manager(config_path: str | None) -> PodmanManager:
     from engine.adapters.podman import PodmanConfig, PodmanManager
     from engine.settings import load_settings
 
-    loaded = load_settings(config_path)
+    loaded = load_settings(config_path, local=True)
     settings = loaded.settings
     return PodmanManager(
         PodmanConfig(

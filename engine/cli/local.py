@@ -57,7 +57,7 @@ def local_settings(config: str | None, *, workdir: str | None = None, network: b
     """The operator's settings where there are any, with a work directory and worker id of their own."""
     from engine.settings import load_settings
 
-    settings = load_settings(config).settings
+    settings = load_settings(config, local=True).settings
     place = os.path.abspath(workdir or default_workdir())
     return attrs.evolve(
         settings,

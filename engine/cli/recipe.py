@@ -84,6 +84,7 @@ def show(method: str, resolved: bool, recipes: tuple[str, ...]) -> None:
 )
 def new(method: str, directory: Path) -> None:
     """Write the start of a recipe for METHOD; a file that exists is never overwritten."""
+    import os
     from shlex import quote
 
     from engine.adapters.recipes import schema_for, search_paths
@@ -103,7 +104,7 @@ def new(method: str, directory: Path) -> None:
         raise BadInput([Problem(str(path), "", "exists already", cure)]) from None
     except OSError as error:
         raise BadInput([Problem(str(path), "", f"cannot be written: {error.strerror}")]) from None
-    found = any(directory.samefile(place) for place in search_paths() if place.is_dir())
+    found = any(directory.samefile(place) for place in search_paths() if os.path.isdir(place))
     where = "" if found else f" --recipes {quote(str(directory))}"
     click.echo(f"wrote {path}; next: edit it, then\n  engine check {quote(str(path))}")
     click.echo(f"  engine render {method} --param name=you{where}")

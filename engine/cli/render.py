@@ -44,7 +44,7 @@ def render(
     if config is not None:
         from engine.settings import load_settings
 
-        loaded = load_settings(config)
+        loaded = load_settings(config, local=True)
     directory = RecipeDirectory(search_paths(recipes or (loaded.worker.recipes if loaded else ())))
     settings = loaded.settings if loaded else None
     request, facts, method = _task(directory, method, params, request_file, task_id, hub, settings)

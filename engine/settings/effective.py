@@ -70,11 +70,15 @@ def load_settings(
     *,
     environment: Mapping[str, str] | None = None,
     command_line: Mapping[str, Any] | None = None,
+    local: bool = False,
 ) -> Loaded:
     """Read every source. BadInput with the problems of all of them at once.
 
     `config` is worker.toml (or, ending in ``.conf``, a kojid.conf), `command_line` values by key path
-    (``hub.maxjobs``). Without `config`: $ADJUTANT_CONFIG, then /etc/koji-adjutant/worker.toml if it exists.
+    (``hub.maxjobs``). Without `config`: $ADJUTANT_CONFIG, then /etc/koji-adjutant/worker.toml if it exists; without
+    `kojid_conf`: $ADJUTANT_KOJID_CONF, `kojid_conf` of worker.toml, then /etc/kojid/kojid.conf if it may be read.
+
+    A builder's worker.toml is closed to other people: who works for himself (`local`) does without, if nobody named it.
     """
     environment = os.environ if environment is None else environment
     if config is not None and config.endswith(".conf"):
@@ -87,6 +91,11 @@ def load_settings(
         layers.append(layer)
         notes.extend(ignored)
     path = config or environment.get("ADJUTANT_CONFIG") or _existing(DEFAULT_PATH)
+    if path == DEFAULT_PATH and path != config and not os.access(path, os.R_OK):
+        cure = "run this as the worker's user, or name a file of your own"
+        closed = Problem(path, "", f"cannot be read by uid {os.geteuid()}", cure)
+        (notes if local else problems).append(closed)
+        path = None
     named = kojid_conf or environment.get("ADJUTANT_KOJID_CONF")
     if path:
         with _Collect(problems):
@@ -186,7 +195,7 @@ def _mounts(given: Effective, topdir: str) -> Effective:
 def _uncovered(values: Mapping[str, Effective], file: WorkerFile) -> Iterator[Problem]:
     """A hub's tree that is used here and that no recipe may mount."""
     topdir = file.hub.topdir
-    used = values["hub.topdir"].origin != "default" or Path(topdir).is_dir()
+    used = values["hub.topdir"].origin != "default" or os.path.isdir(topdir)
     if used and policy.rule_for(topdir, file.adjutant_container_mounts) is None:
         cure = f'add {{ source = "{topdir}", target = "{topdir}" }}'
         text = f"does not allow hub.topdir, {topdir}: tasks that read it there are refused"
