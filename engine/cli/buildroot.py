@@ -34,7 +34,7 @@ def _places(command: Any) -> Any:
     return click.option("--workdir", metavar="DIR", help="Work directory whose snapshots are meant.")(command)
 
 
-@buildroot.command("list")
+@buildroot.command("list", short_help="Print the snapshots, and how often they served.")
 @_places
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def list_(workdir: str | None, config: str | None, form: str) -> None:
@@ -63,11 +63,11 @@ def list_(workdir: str | None, config: str | None, form: str) -> None:
         click.echo(_counted(counts))
 
 
-@buildroot.command()
+@buildroot.command(short_help="Make a root before it is needed.")
 @click.argument("method")
 @click.option("--repo", "repos", multiple=True, metavar="URL_OR_DIR", help="Packages come from here; repeatable.")
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A task parameter; repeatable.")
-@click.option("--image", help="Task image, instead of the settings' one.")
+@click.option("--image", metavar="REFERENCE", help="Task image, instead of the settings' one.")
 @click.option("--recipes", multiple=True, metavar="DIR", help="Directory of recipes; repeatable.")
 @click.option("--quiet", is_flag=True, help="Print the key only.")
 @_places
@@ -126,7 +126,7 @@ def warm(
         click.echo(root.report.key)
 
 
-@buildroot.command()
+@buildroot.command(short_help="Print what a snapshot is made of.")
 @click.argument("key")
 @click.option("--log", is_flag=True, help="What was printed when it was made.")
 @click.option("--packages", is_flag=True, help="Its packages with their checksums.")
@@ -151,7 +151,7 @@ def show(key: str, log: bool, packages: bool, form: str, workdir: str | None, co
             click.echo(f"{name + ':':10} {value}")
 
 
-@buildroot.command()
+@buildroot.command(short_help="Remove what is beyond the limits.")
 @_places
 @click.option("--all", "everything", is_flag=True, help="Remove every snapshot that no task relies on.")
 @click.option(

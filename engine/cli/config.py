@@ -18,11 +18,14 @@ def config() -> None:
 @click.option(
     "--config",
     "config_path",
+    metavar="FILE",
     envvar="ADJUTANT_CONFIG",
     show_envvar=True,
     help="worker.toml, or a kojid.conf.",
 )
-@click.option("--kojid-conf", envvar="ADJUTANT_KOJID_CONF", show_envvar=True, help="An existing kojid.conf.")
+@click.option(
+    "--kojid-conf", metavar="FILE", envvar="ADJUTANT_KOJID_CONF", show_envvar=True, help="An existing kojid.conf."
+)
 @click.option("--format", "form", type=click.Choice(["toml", "json"]), default="toml", show_default=True)
 def show(config_path: str | None, kojid_conf: str | None, form: str) -> None:
     """Print every effective setting and where it comes from.

@@ -8,8 +8,12 @@ import click
 
 
 @click.command()
-@click.option("--config", envvar="ADJUTANT_CONFIG", show_envvar=True, help="worker.toml, or a kojid.conf.")
-@click.option("--kojid-conf", envvar="ADJUTANT_KOJID_CONF", show_envvar=True, help="An existing kojid.conf.")
+@click.option(
+    "--config", metavar="FILE", envvar="ADJUTANT_CONFIG", show_envvar=True, help="worker.toml, or a kojid.conf."
+)
+@click.option(
+    "--kojid-conf", metavar="FILE", envvar="ADJUTANT_KOJID_CONF", show_envvar=True, help="An existing kojid.conf."
+)
 @click.option("--workdir", metavar="DIR", help="Work directory, instead of the settings' one.")
 @click.option("--local", is_flag=True, help="Leftovers of engine run, which the next engine run removes anyway.")
 @click.option("--worker", "worker", metavar="ID", help="Worker whose leftovers go, instead of the settings' one.")

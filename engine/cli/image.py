@@ -11,18 +11,25 @@ if TYPE_CHECKING:
     from engine.core.health import CheckResult
 
 _CONFIG = click.option(
-    "--config", "config_path", envvar="ADJUTANT_CONFIG", show_envvar=True, help="worker.toml, or a kojid.conf."
+    "--config",
+    "config_path",
+    metavar="FILE",
+    envvar="ADJUTANT_CONFIG",
+    show_envvar=True,
+    help="worker.toml, or a kojid.conf.",
 )
 _IMAGES = click.option(
     "--images",
+    metavar="DIR",
     multiple=True,
     envvar="ADJUTANT_IMAGE_DIRECTORIES",
     show_envvar=True,
     type=click.Path(file_okay=False),
-    help="Directory with one directory per image; may be repeated.",
+    help="Directory with one directory per image; repeatable.",
 )
 _REPOSITORY = click.option(
     "--repository",
+    metavar="NAME",
     default="localhost/koji-adjutant-task",
     show_default=True,
     envvar="ADJUTANT_IMAGE_REPOSITORY",
@@ -42,11 +49,19 @@ def image() -> None:
 @_IMAGES
 @_REPOSITORY
 @_CONFIG
-@click.option("--base", help="Image to build on instead of the Containerfile's default.")
-@click.option("--version", "release", help="Also keep this build as NAME-vVERSION, a tag that is never moved.")
-@click.option("--volume", "volumes", multiple=True, help="HOST:CONTAINER:ro, e.g. a package repository.")
-@click.option("--network", help="Network of the build, podman's word; e.g. none.")
-@click.option("--label", "labels", multiple=True, help="KEY=VALUE; may be repeated.")
+@click.option("--base", metavar="REFERENCE", help="Image to build on instead of the Containerfile's default.")
+@click.option(
+    "--version", "release", metavar="VERSION", help="Also keep this build as NAME-vVERSION, a tag that is never moved."
+)
+@click.option(
+    "--volume",
+    "volumes",
+    metavar="HOST:CONTAINER:ro",
+    multiple=True,
+    help="A directory, e.g. a package repository; repeatable.",
+)
+@click.option("--network", metavar="WORD", help="Network of the build, podman's word; e.g. none.")
+@click.option("--label", "labels", metavar="KEY=VALUE", multiple=True, help="A label; repeatable.")
 @click.option("--pull/--no-pull", default=True, show_default=True, help="Fetch the base when it is not here.")
 @click.option("--no-cache", is_flag=True, help="Build every layer again.")
 @click.option("--check/--no-check", "checked", default=True, show_default=True, help="Check it before tagging it.")
@@ -121,7 +136,7 @@ def list_(as_json: bool) -> None:
         click.echo(f"{entry.id[:12]}  {entry.size / 1e6:7.0f} MB  {version:<8}  {entry.created[:19]}  {names}")
 
 
-@image.command()
+@image.command(short_help="Verify tools, user and configuration of an image.")
 @click.argument("reference", required=False)
 @_CONFIG
 @_JSON
@@ -141,7 +156,7 @@ def check(reference: str | None, config_path: str | None, as_json: bool) -> None
     _refuse(wanted, results, "not a task image", quiet=True)
 
 
-@image.command()
+@image.command(short_help="Pull an image as the worker does; print its digest.")
 @click.argument("reference", required=False)
 @_CONFIG
 def pull(reference: str | None, config_path: str | None) -> None:
@@ -186,7 +201,7 @@ def push(reference: str, destination: str | None, podman_options: tuple[str, ...
 
 @image.command()
 @click.argument("name")
-@click.option("--to", "release", required=True, help="Version that REPOSITORY:NAME shall be again.")
+@click.option("--to", "release", metavar="VERSION", required=True, help="Version that REPOSITORY:NAME shall be again.")
 @_REPOSITORY
 def rollback(name: str, release: str, repository: str) -> None:
     """Let REPOSITORY:NAME be an earlier version again. Tasks that run keep the image they started with."""

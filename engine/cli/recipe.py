@@ -71,7 +71,7 @@ def show(method: str, resolved: bool, recipes: tuple[str, ...]) -> None:
     click.echo(tomli_w.dumps(unstructure(directory.get(method)), multiline_strings=True), nl=False)
 
 
-@recipe.command()
+@recipe.command(short_help="Write the start of a recipe.")
 @click.argument("method")
 @click.option(
     "--recipes",

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A task parameter; repeatable.")
 @click.option("--request", "request_file", type=click.Path(dir_okay=False), help="Params and facts, TOML or JSON.")
 @click.option("--task", "task_id", type=int, help="Fetch this task from the hub, read-only.")
-@click.option("--hub", help="With --task: the hub's URL or a koji profile.")
-@click.option("--config", help="worker.toml or kojid.conf whose settings apply.")
+@click.option("--hub", metavar="URL_OR_PROFILE", help="With --task: the hub's URL or a koji profile.")
+@click.option("--config", metavar="FILE", help="worker.toml or kojid.conf whose settings apply.")
 @click.option(
-    "--recipes", multiple=True, help="Directory of recipes; repeatable. Instead of worker.recipes of --config."
+    "--recipes",
+    multiple=True,
+    metavar="DIR",
+    help="Directory of recipes; repeatable. Instead of worker.recipes of --config.",
 )
 @click.option("--format", "form", type=click.Choice(["text", "json", "toml"]), default="text", show_default=True)
 @click.option("--vars", "show_vars", is_flag=True, help="List what the recipe's templates may use, with types.")

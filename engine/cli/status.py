@@ -19,10 +19,16 @@ TURNS, MAX_CHECK_IN = 2, 60
 """A turn of the loop comes every `sleeptime` seconds, and never later than MAX_CHECK_IN after the last one."""
 
 _config = click.option(
-    "--config", envvar="ADJUTANT_CONFIG", show_envvar=True, help="worker.toml, or an existing kojid.conf."
+    "--config",
+    metavar="FILE",
+    envvar="ADJUTANT_CONFIG",
+    show_envvar=True,
+    help="worker.toml, or an existing kojid.conf.",
 )
-_kojid_conf = click.option("--kojid-conf", envvar="ADJUTANT_KOJID_CONF", show_envvar=True, help="kojid.conf.")
-_workdir = click.option("--workdir", help="The worker's hub.workdir, instead of --config.")
+_kojid_conf = click.option(
+    "--kojid-conf", metavar="FILE", envvar="ADJUTANT_KOJID_CONF", show_envvar=True, help="kojid.conf."
+)
+_workdir = click.option("--workdir", metavar="DIR", help="The worker's hub.workdir, instead of --config.")
 
 
 def _state(config: str | None, kojid_conf: str | None, workdir: str | None) -> StateDirectory:

@@ -13,19 +13,28 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--config", envvar="ADJUTANT_CONFIG", show_envvar=True, help="worker.toml, or an existing kojid.conf.")
+@click.option(
+    "--config",
+    metavar="FILE",
+    envvar="ADJUTANT_CONFIG",
+    show_envvar=True,
+    help="worker.toml, or an existing kojid.conf.",
+)
 @click.option(
     "--kojid-conf",
+    metavar="FILE",
     envvar="ADJUTANT_KOJID_CONF",
     show_envvar=True,
     help="kojid.conf that fills what worker.toml leaves open.",
 )
-@click.option("--recipes", multiple=True, help="Directory of recipes; repeatable. Instead of worker.recipes.")
+@click.option(
+    "--recipes", multiple=True, metavar="DIR", help="Directory of recipes; repeatable. Instead of worker.recipes."
+)
 @click.option("--foreground", is_flag=True, help="Log to the terminal, with times; otherwise for the journal.")
 @click.option("--force-lock", is_flag=True, help="Take the session over from another daemon of the same user.")
 @click.option("--once", is_flag=True, help="Take one task, wait for its end, and stop.")
 @click.option("--dry-run", is_flag=True, help="Take nothing; show what would be taken and its plan's digest.")
-@click.option("--host", help="With --dry-run: the hub's name of this host, if it is not the user's.")
+@click.option("--host", metavar="NAME", help="With --dry-run: the hub's name of this host, if it is not the user's.")
 @click.option("--maxjobs", type=int, help="Instead of hub.maxjobs.")
 @click.option("--sleeptime", type=int, help="Instead of hub.sleeptime.")
 @click.option("-v", "--verbose", is_flag=True, help="Log what is done.")
