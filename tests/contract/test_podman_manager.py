@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -250,6 +251,35 @@ def test_nothing_of_host_or_image_leaks_in(manager: PodmanManager, tiny_image: s
     assert "Seccomp:\t2" in text
     assert "Read-only file system" in text
     assert "1000\n1000\n" in text
+
+
+def test_a_container_with_network_asks_the_hosts_name_servers(manager: PodmanManager, tiny_image: str) -> None:
+    """ADR 0002 "Network Namespace": a namespace of its own, and names are resolved as on the host."""
+    found = re.findall(r"^nameserver\s+(\S+)", Path("/etc/resolv.conf").read_text(), re.M)
+    servers = [address for address in found if not address.startswith("127.") and address != "::1"]
+    if not servers:
+        pytest.skip("this host's only name server is its own, which containers cannot reach")
+    out = bytearray()
+    asked = spec(tiny_image, "cat /etc/resolv.conf; readlink /proc/self/ns/net", network_disabled=False)
+    assert manager.run(asked, log=out.extend).ok
+    text = out.decode()
+    assert set(servers) <= set(re.findall(r"^nameserver\s+(\S+)", text, re.M))
+    assert text.splitlines()[-1].startswith("net:[")
+    assert text.splitlines()[-1] != os.readlink("/proc/self/ns/net")
+
+
+@pytest.mark.parametrize("stubborn", [True, False])
+def test_a_container_that_had_to_be_killed_is_warned_of(
+    own: PodmanManager, tiny_image: str, stubborn: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """ADR 0002 "Timeout Handling"."""
+    handle = own.create(spec(tiny_image, f"{'trap : TERM; ' if stubborn else ''}while :; do sleep 0.1; done"))
+    own.start(handle)
+    time.sleep(0.3)  # let the shell set its trap
+    assert own.remove(handle, force=True) is stubborn
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    grace = own.config.timeouts.stop_grace
+    assert warned == ([f"container {handle.name} ignored SIGTERM for {grace} s and was killed"] if stubborn else [])
 
 
 def test_many_at_once_are_not_mixed_up(manager: PodmanManager, tiny_image: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import os
@@ -302,6 +303,7 @@ def guarded(tmp_path: Path, tiny_image: str) -> Iterator[Pulling]:
         registry,
         registry.address,
         XDG_RUNTIME_DIR=str(runtime),
+        XDG_CONFIG_HOME=str(tmp_path / "config"),
         PATH=f"{tools}:{os.environ['PATH']}",
     )
     yield made
@@ -311,13 +313,22 @@ def guarded(tmp_path: Path, tiny_image: str) -> Iterator[Pulling]:
         registry.stop()
 
 
-def write_auth(pulling: Pulling, data: object) -> None:
-    (pulling.folder / "run/containers/auth.json").write_text(json.dumps(data))
+def write_auth(pulling: Pulling, data: object, folder: str = "run") -> None:
+    (pulling.folder / folder / "containers/auth.json").write_text(json.dumps(data))
+
+
+def test_a_lasting_login(guarded: Pulling) -> None:
+    """ADR 0002 "Image Registry": ~/.config/containers/auth.json."""
+    image = guarded.push("a:1", "one", "--creds", ":".join(LOGIN))
+    assert not refused(guarded.manager(), image).retry
+    (guarded.folder / "config/containers").mkdir(parents=True)
+    login = base64.b64encode(":".join(LOGIN).encode()).decode()
+    write_auth(guarded, {"auths": {guarded.registry.address: {"auth": login}}}, "config")
+    guarded.manager().ensure_image_available(image)
+    assert content(image) == "one"
 
 
 def test_logins(guarded: Pulling, retries: Retries) -> None:
-    import base64
-
     image = guarded.push("a:1", "one", "--creds", ":".join(LOGIN))
     manager = guarded.manager()
     for words in (None, "worker:wrong-password"):
