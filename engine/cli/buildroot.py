@@ -58,7 +58,7 @@ def list_(workdir: str | None, config: str | None, form: str) -> None:
         click.echo("no snapshots yet: engine buildroot warm METHOD --repo DIR makes one")
     else:
         total = sum(item.own for item in snapshots)
-        click.echo(f"{len(snapshots)} snapshots, {_size(total)} on disk")
+        click.echo(f"{_snapshots(len(snapshots))}, {_size(total)} on disk")
     if counts:
         click.echo(_counted(counts))
 
@@ -147,8 +147,9 @@ def show(key: str, log: bool, packages: bool, form: str, workdir: str | None, co
     elif form == "json":
         click.echo(json.dumps(_row(item), indent=2))
     else:
+        words = {"size": _size, "own": _size, "created": _when, "used": _when}
         for name, value in _row(item).items():
-            click.echo(f"{name + ':':10} {value}")
+            click.echo(f"{name + ':':10} {words[name](value) if name in words else '-' if value == '' else value}")
 
 
 @buildroot.command(short_help="Remove what is beyond the limits.")
@@ -178,7 +179,7 @@ def prune(workdir: str | None, config: str | None, everything: bool, disk: float
     for name in removed.containers:
         click.echo(f"removed container {name}: left by a process that was killed")
     left = removed.jobs + removed.caches
-    click.echo(f"{len(removed.snapshots)} snapshots removed" + (f", and {left} old directories" if left else ""))
+    click.echo(f"{_snapshots(len(removed.snapshots))} removed" + (f", and {left} old directories" if left else ""))
 
 
 class _podman:  # noqa: N801 - reads as a function
@@ -262,6 +263,14 @@ def _counted(counts: dict[str, int]) -> str:
 
 def _size(count: int) -> str:
     return f"{count / 1024**2:.0f} MiB" if count < GIB else f"{count / GIB:.1f} GiB"
+
+
+def _snapshots(count: int) -> str:
+    return f"{count} snapshot{'' if count == 1 else 's'}"
+
+
+def _when(stamp: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(stamp))
 
 
 def _ago(seconds: float) -> str:

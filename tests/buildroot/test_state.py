@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from pathlib import Path
 
 import click
@@ -18,6 +19,7 @@ from engine.cli.gc import gc
 from engine.cli.shell import shell
 from engine.core.errors import BadInput, InfrastructureError
 from engine.core.facts import PackageRepo
+from engine.core.snapshots import Shape, Snapshot
 
 
 @pytest.mark.parametrize("umask", [0, 0o002, 0o022, 0o077], ids=oct)
@@ -59,6 +61,18 @@ def test_a_directory_that_is_not_there_is_said_and_not_made(
 def test_limits_below_nothing_are_refused(words: list[str]) -> None:
     result = CliRunner().invoke(buildroot_commands.buildroot, ["prune", *words])
     assert (result.exit_code, "is not in the range" in result.output) == (2, True)
+
+
+def test_a_snapshot_is_shown_as_a_person_reads_it(tmp_path: Path) -> None:
+    shape = Shape(arch="x86_64", rpm="4.18.0", finish=1, options=(), macros=())
+    made = Snapshot(key="ab" * 16, shape=shape, packages=(), size=3 * 2**29, own=2**20, created=0.0, label="build")
+    State(str(tmp_path)).record(made)
+    result = CliRunner().invoke(buildroot_commands.buildroot, ["show", "abab", "--workdir", str(tmp_path)])
+    shown = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert (shown["parent:"], shown["chain:"], shown["size:"], shown["own:"]) == ("-", "0", "1.5 GiB", "1 MiB")
+    assert shown["created:"] == time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(0))
+    listed = CliRunner().invoke(buildroot_commands.buildroot, ["list", "--workdir", str(tmp_path)])
+    assert "\n1 snapshot, 1 MiB on disk\n" in listed.stdout
 
 
 def test_a_repomd_without_end_is_not_read(tmp_path: Path) -> None:
