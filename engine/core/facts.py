@@ -131,7 +131,7 @@ class MountRule:
     """
 
     source: str = doc("Directory of the host; paths below it are allowed too.")
-    target: str = doc("Where containers see it.")
+    target: str = doc("Its place in containers, for recipes to use; a mount says its own `target`.")
     read_only: bool = doc("False: recipes may mount it writable.", True)
     selinux_label: Selinux = doc("Label when a recipe says none: `Z` private, `z` shared, `none`.", "Z")
 

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 from attrs import field, frozen
 
+from engine.core.recipe import doc
 from engine.core.spec import AnchorSpec, ContainerHandle, ContainerSpec
 
 PullPolicy = Literal["if-not-present", "always", "never"]
@@ -20,9 +21,9 @@ PullPolicy = Literal["if-not-present", "always", "never"]
 class ContainerTimeouts:
     """`adjutant_container_timeouts`, seconds (ADR: pull 300, start 60, stop_grace 20)."""
 
-    pull: int = 300
-    start: int = 60
-    stop_grace: int = 20
+    pull: int = doc("For an image to be had from its registry, all tries together.", 300)
+    start: int = doc("For a container to start.", 60)
+    stop_grace: int = doc("Between SIGTERM and SIGKILL.", 20)
 
 
 @frozen(kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 from attrs import field, frozen
 
-from engine.core.recipe import Again, Artifact, Fault
+from engine.core.recipe import Again, Artifact, Fault, doc
 from engine.core.spec import AnchorSpec, ContainerSpec
 
 
@@ -23,8 +23,8 @@ class Workspace:
     link where conmon, as the host's user, opens the next step's log.
     """
 
-    host: str
-    path: str
+    host: str = doc("Directory on the host; only parts of it may be mounted.")
+    path: str = doc("The same in the containers.")
 
 
 @frozen(kw_only=True)

@@ -142,7 +142,8 @@ def message_scope(recipe: Recipe) -> dict[str, Variable]:
 
 def result_scope(recipe: Recipe) -> dict[str, Variable]:
     """What `result` may use besides."""
-    listed = {key: Variable(type="list", element=TEXT) for key in ("names", "paths")}
+    said = {"names": "base names", "paths": "paths below the hub's work/"}
+    listed = {key: Variable(type="list", element=TEXT, summary=text) for key, text in said.items()}
     return {
         **scope(recipe),
         "artifacts": _table("what was collected", {a.name: _table("", listed) for a in recipe.artifacts}),
