@@ -12,7 +12,7 @@ import koji.tasks
 from engine.adapters import hub as hub_facts
 from engine.adapters import probes
 from engine.core import render as core
-from engine.core.errors import BadInput, EngineError, InfrastructureError, Problem
+from engine.core.errors import BadInput, EngineError, InfrastructureError, Problem, root_cause
 from engine.core.facts import Facts, Settings, TaskRequest
 from engine.core.recipe import Recipe
 from engine.worker.options import HubOptions
@@ -43,7 +43,8 @@ def dry_run(hub: HubOptions, settings: Settings, served: ServedRecipes, host: st
         yield f"host {row['name']}: {state}, arches {row['arches']}, capacity {row['capacity']}"
         yield from _tasks(session, row, settings, served)
     except (*hub_facts.NO_ANSWER, koji.GenericError) as error:
-        raise InfrastructureError(f"hub {hub.server}: {hub_facts.no_hub(error) or error}") from None
+        said = str(error) if isinstance(error, koji.GenericError) else root_cause(error)
+        raise InfrastructureError(f"hub {hub.server}: {hub_facts.no_hub(error) or said}") from None
 
 
 def _tasks(session: Any, host: Mapping[str, Any], settings: Settings, served: ServedRecipes) -> Iterator[str]:

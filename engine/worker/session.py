@@ -22,7 +22,7 @@ import attrs
 import koji
 
 from engine.adapters.hub import NO_ANSWER, no_hub
-from engine.core.errors import BadInput, InfrastructureError, Problem
+from engine.core.errors import BadInput, InfrastructureError, Problem, root_cause
 from engine.worker import kerberos
 from engine.worker.options import CAPS, MAX_INTERVAL, HubOptions
 
@@ -95,7 +95,7 @@ class WorkerSession(koji.ClientSession):  # type: ignore[misc]  # koji has no ty
         except Exception as error:
             self._last_error = error
             if _status(error) != UNAUTHORIZED:  # that is an answer
-                self._note_away(True, error)
+                self._note_away(True, root_cause(error))
             raise
         self._note_away(False, None)
         return answer
@@ -202,7 +202,7 @@ def connect(hub: HubOptions, *, force_lock: bool) -> WorkerSession:
         cure = "stop that one, or take over with --force-lock"
         raise InfrastructureError(f"hub {hub.server}: another daemon works as this user: {error} ({cure})") from None
     except (koji.GenericError, *NO_ANSWER) as error:
-        why = no_hub(error) or _plain(error)
+        why = no_hub(error) or (_plain(error) if isinstance(error, koji.GenericError) else root_cause(error))
         if "CERTIFICATE_VERIFY_FAILED" in why:  # koji hands on its text only
             why = f"its certificate is not trusted (name its authority's certificate in hub.serverca): {why}"
         raise InfrastructureError(f"hub {hub.server}: cannot log in: {why}") from None

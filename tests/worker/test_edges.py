@@ -119,6 +119,17 @@ def test_an_address_that_is_no_hubs(make_worker: StartWorker, answer: bytes) -> 
         assert (code, "what answers there speaks no XML-RPC" in said) == (4, True)
 
 
+def test_a_hub_that_is_away_is_told_in_the_systems_words(make_worker: StartWorker) -> None:
+    address = "http://127.0.0.1:9/kojihub"
+    worker = make_worker(server=address)
+    assert worker.start(ready=False).wait(60) == 4
+    log = worker.log.read_text()
+    assert f"hub {address}: cannot log in: [Errno 111] Connection refused" in log
+    assert "the hub does not answer: [Errno 111] Connection refused" in log
+    code, said = engine("worker", "--dry-run", "--config", worker.config)
+    assert (code, said) == (4, f"hub {address}: [Errno 111] Connection refused\n")
+
+
 @contextmanager
 def answering(body: bytes) -> Iterator[str]:
     """Address of a web server that has one answer to everything."""
