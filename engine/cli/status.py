@@ -32,11 +32,14 @@ _workdir = click.option("--workdir", metavar="DIR", help="The worker's hub.workd
 
 
 def _state(config: str | None, kojid_conf: str | None, workdir: str | None) -> StateDirectory:
+    from engine.core.errors import BadInput, Problem
     from engine.settings import load_settings
     from engine.worker.state import StateDirectory
 
     if workdir is None:
         workdir = load_settings(config, kojid_conf).settings.workdir
+    elif not os.path.isdir(workdir):  # a wrong word must not become a drained directory
+        raise BadInput([Problem("--workdir", "", f"{workdir}: no such directory", "the worker's hub.workdir is meant")])
     directory = StateDirectory(workdir)
     directory.require_readable()
     return directory

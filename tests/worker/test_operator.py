@@ -85,6 +85,14 @@ def test_another_users_work_directory_is_told(words: str) -> None:
         shutil.rmtree(folder)
 
 
+@pytest.mark.parametrize("words", ["status", "drain", "drain --undo"])
+def test_a_work_directory_that_is_not_there_is_told_and_not_made(words: str, tmp_path: Path) -> None:
+    code, said = engine(*words.split(), "--workdir", tmp_path / "wrok")
+    assert code == EXIT_BAD_INPUT
+    assert f"--workdir: {tmp_path}/wrok: no such directory (the worker's hub.workdir is meant)" in said
+    assert not (tmp_path / "wrok").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [(["--host", "builder1"], "--host is for --dry-run"), (["--once", "--dry-run"], "give one of them")],
