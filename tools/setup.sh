@@ -52,6 +52,7 @@ krb5kdc                     krb5-kdc        krb5-server
 kadmin.local                krb5-admin-server  krb5-server
 faketime                    faketime        -
 /lib/systemd/systemd        systemd         systemd
+/lib/systemd/systemd-journal-remote  systemd-journal-remote  systemd-journal-remote
 "
 
 os=$(. /etc/os-release 2>/dev/null && echo " ${ID:-} ${ID_LIKE:-} ") || os=" "

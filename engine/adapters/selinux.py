@@ -13,7 +13,10 @@ CONTAINER_TYPE = "container_t"
 """The type of a container's processes where nobody names another."""
 AUDIT_LOG = Path("/var/log/audit/audit.log")
 _TAIL_BYTES = 4 * 1024 * 1024
-_STAMP = re.compile(r"audit\((?P<time>[0-9]+\.[0-9]+):[0-9]+\)")
+_STAMP = re.compile(r"audit\((?P<time>[0-9]+\.[0-9]+):[0-9]+\)|^(?P<heard>[0-9]+\.[0-9]+) ")
+"""When it was: in the kernel's own words, or before the line, for the journal keeps that apart from what audit says."""
+_AVC = 1400
+"""The kernel's number for a decision of SELinux."""
 
 
 def mode(root: Path = Path("/sys/fs/selinux")) -> str:
@@ -43,13 +46,18 @@ def denials(since: float, until: float, level: str | None = None, type_: str | N
     if not mode():
         return []
     found = select_denials(audit_lines(), since, until, level, type_)
-    return found or select_denials(journal_lines(since, until), since, until, level, type_)
+    return found or once(select_denials(journal_lines(since, until), since, until, level, type_))
+
+
+def once(found: list[str]) -> list[str]:
+    """Without the kernel's copies: the journal of a host without auditd may have each denial twice."""
+    return [line for line in found if " kernel: " not in line.partition("avc:")[0]] or found
 
 
 def select_denials(
     lines: Iterable[str], since: float, until: float, level: str | None = None, type_: str | None = None
 ) -> list[str]:
-    """Those of `lines` (as auditd or the kernel write them) that deny something to a container."""
+    """Those of `lines` (as auditd, the kernel or `journal_lines` write them) that deny something to a container."""
     subject = f":{type_ or CONTAINER_TYPE}:{level or ''}"
     subject += " " if level else ""
     found = []
@@ -57,7 +65,7 @@ def select_denials(
         if "avc:" not in line or "denied" not in line or subject not in line.partition("tcontext=")[0]:
             continue
         stamp = _STAMP.search(line)
-        if stamp is None or not since <= float(stamp["time"]) <= until:
+        if stamp is None or not since <= float(stamp["time"] or stamp["heard"]) <= until:
             continue
         found.append(line.strip())
         if len(found) == MAX_DENIALS:
@@ -85,12 +93,16 @@ def audit_lines(path: Path = AUDIT_LOG) -> Iterator[str]:
         return
 
 
-def journal_lines(since: float, until: float, program: str = "journalctl") -> Iterator[str]:
-    """The journal's lines of the kernel and of audit between two times (seconds since the epoch)."""
+def journal_lines(since: float, until: float, program: str = "journalctl", patience: float = 30.0) -> Iterator[str]:
+    """The journal's lines of the kernel, and of audit about SELinux, between two times (seconds since the epoch).
+
+    Each begins with its time. None when there is no journal, or it does not answer within `patience` seconds.
+    """
     when = [f"--since=@{int(since)}", f"--until=@{int(until) + 1}"]
-    words = [program, "--quiet", "--no-pager", "--output=cat", *when, "_TRANSPORT=audit", "+", "_TRANSPORT=kernel"]
+    what = ["_TRANSPORT=audit", f"_AUDIT_TYPE={_AVC}", "+", "_TRANSPORT=kernel"]
+    words = [program, "--quiet", "--no-pager", "--output=short-unix", *when, *what]
     try:
-        done = subprocess.run(words, capture_output=True, check=False)
-    except OSError:
+        done = subprocess.run(words, capture_output=True, check=False, timeout=patience)
+    except (OSError, subprocess.TimeoutExpired):
         return
     yield from done.stdout.decode(errors="replace").splitlines()

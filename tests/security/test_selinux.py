@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -151,9 +152,69 @@ def test_the_journal_is_asked_for_the_kernel_and_for_audit(tmp_path: Path) -> No
     found = selinux.select_denials(selinux.journal_lines(1763900000.5, 1763900002.1, str(program)), 0, 2e9, "s0:c1,c2")
     assert len(found) == 3
     asked = (tmp_path / "asked").read_text().split()
-    assert asked[-3:] == ["_TRANSPORT=audit", "+", "_TRANSPORT=kernel"]
+    assert asked[-4:] == ["_TRANSPORT=audit", "_AUDIT_TYPE=1400", "+", "_TRANSPORT=kernel"]
     assert {"--since=@1763900000", "--until=@1763900003"} <= set(asked)
     assert list(selinux.journal_lines(0, 1, str(tmp_path / "absent"))) == []
+
+
+JOURNAL = """\
+__REALTIME_TIMESTAMP=1763900001600000
+__MONOTONIC_TIMESTAMP=1000000
+_BOOT_ID=0123456789abcdef0123456789abcdef
+_SOURCE_REALTIME_TIMESTAMP=1763900001500000
+_HOSTNAME=builder
+_TRANSPORT=audit
+_AUDIT_TYPE=1400
+_AUDIT_ID=42
+SYSLOG_IDENTIFIER=audit
+_PID=7
+MESSAGE=AVC avc:  denied  { read } for  pid=7 comm="cat" scontext=system_u:system_r:container_t:s0:c1,c2 tcontext=system_u:object_r:default_t:s0 tclass=file permissive=0
+
+__REALTIME_TIMESTAMP=1763900001700000
+__MONOTONIC_TIMESTAMP=1100000
+_BOOT_ID=0123456789abcdef0123456789abcdef
+_HOSTNAME=builder
+_TRANSPORT=kernel
+SYSLOG_IDENTIFIER=kernel
+MESSAGE=audit: type=1400 audit(1763900001.500:42): avc:  denied  { read } for  pid=7 comm="cat" scontext=system_u:system_r:container_t:s0:c1,c2 tcontext=system_u:object_r:default_t:s0 tclass=file permissive=0
+
+__REALTIME_TIMESTAMP=1763900001800000
+__MONOTONIC_TIMESTAMP=1200000
+_BOOT_ID=0123456789abcdef0123456789abcdef
+_HOSTNAME=builder
+_TRANSPORT=audit
+_AUDIT_TYPE=1300
+_AUDIT_ID=42
+SYSLOG_IDENTIFIER=audit
+MESSAGE=SYSCALL arch=c000003e syscall=257 success=no exit=-13 comm="cat"
+
+"""  # noqa: E501 - as journald stores what the kernel tells it, here once by audit and once by its log
+REMOTE = Path("/lib/systemd/systemd-journal-remote")
+
+
+@pytest.mark.skipif(not REMOTE.exists(), reason="needs systemd-journal-remote, to write a journal")
+def test_a_denial_in_the_journal_is_found_once(tmp_path: Path) -> None:
+    """journald takes the time out of what audit says: with auditd running, or its log private, that is all there is."""
+    (tmp_path / "entries").write_text(JOURNAL)
+    journal = tmp_path / "test.journal"
+    subprocess.run([REMOTE, f"--output={journal}", tmp_path / "entries"], check=True, capture_output=True)
+    program = tmp_path / "journalctl"
+    program.write_text(f'#!/bin/sh\nexec journalctl --file={journal} "$@"\n')
+    program.chmod(0o755)
+    lines = list(selinux.journal_lines(1763900000, 1763900002, str(program)))
+    assert len(lines) == 2
+    found = selinux.select_denials(lines[:1], 1763900000, 1763900002, "s0:c1,c2")
+    assert [line.partition(" avc:")[0] for line in found] == ["1763900001.500000 builder audit[7]: AVC"]
+    assert selinux.once(selinux.select_denials(lines, 1763900000, 1763900002)) == found
+    assert selinux.once([lines[1]]) == [lines[1]]
+    assert selinux.select_denials(lines, 1763900002, 1763900009) == []
+
+
+def test_a_journal_that_does_not_answer_is_not_waited_for(tmp_path: Path) -> None:
+    program = tmp_path / "journalctl"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    assert list(selinux.journal_lines(0, 1, str(program), patience=0.2)) == []
 
 
 def test_a_flood_of_denials_is_cut() -> None:
