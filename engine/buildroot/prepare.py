@@ -80,6 +80,9 @@ def prepare(
         if counted:
             work.state.count("failed")
         raise error.verdict() from None
+    except OSError as error:  # of the state directory: no room, read-only, gone
+        where = error.filename or work.state.path
+        raise InfrastructureError(f"{INIT_FAILED}: {where}: {error.strerror or error}") from error
     finally:
         work.close()
         phase("Finish: buildroot" + ("" if prepared is not None else ", failed"))
@@ -300,7 +303,8 @@ class _Preparation:
                 made = maker.full(wanted, lock, give_away=self.give_away)
         finally:
             self.make_seconds += time.monotonic() - begin
-            self.state.log_path(wanted.key).write_bytes(bytes(self.log))
+            with contextlib.suppress(OSError):  # for people to read; it must not hide what went wrong
+                self.state.log_path(wanted.key).write_bytes(bytes(self.log))
         return made, choice
 
     def _increment(self, maker: Maker, wanted: Snapshot, choice: Choice) -> tuple[MadeRoot | None, str]:

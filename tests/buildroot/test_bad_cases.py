@@ -335,3 +335,32 @@ def _nothing_made(place: Place) -> None:
 def _running(worker: str, part: str) -> list[str]:
     names = podman("ps", "--format", "{{.Names}}", "--filter", f"label=io.koji.adjutant.worker_id={worker}").split()
     return [name for name in names if f"-{part}" in name]
+
+
+def fill(place: Path) -> None:
+    with contextlib.suppress(OSError), (place / "full").open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+
+
+@pytest.mark.parametrize("part", ["cache", "jobs", "snapshots", "tools"])
+def test_a_full_work_directory_is_this_hosts_fault(place: Place, repo: SmallRepo, part: str) -> None:
+    """Whatever is written first where there is no room; the worker would call any other error a bug of the engine."""
+    with small_file_system(place.state.path / part, "64k") as small:
+        fill(small)
+        with pytest.raises(InfrastructureError, match=f"{place.state.path}.*[Nn]o space left"):
+            place.prepare(repo)
+    upkeep(place.settings, place.images, place.manager)  # an image that could not be recorded is nobody's
+    _nothing_made(place)
+
+
+def test_a_log_that_cannot_be_written_does_not_hide_why_a_root_could_not_be_made(
+    place: Place, repo: SmallRepo, make_package: MakePackage
+) -> None:
+    repo.remove("marker-*.rpm")
+    repo.put(make_package("marker", "8", tail="%pre\nexit 1"))
+    repo.index()
+    with small_file_system(place.state.path / "snapshots", "64k") as small:
+        fill(small)
+        with pytest.raises(TaskFailed, match="scriptlet in rpm package marker"):
+            place.prepare(repo)
