@@ -5,6 +5,7 @@ Only what has our label and names our state directory, and never what a task rel
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -17,6 +18,7 @@ from engine.buildroot.prepared import SnapshotLimits
 from engine.buildroot.shelf import perhaps_lost
 from engine.buildroot.state import State
 from engine.buildroot.tools import LABEL_JOB, LABEL_JOB_STATE
+from engine.core.errors import InfrastructureError
 from engine.core.facts import Settings
 from engine.core.manager import ContainerManager
 from engine.core.snapshots import Snapshot, digest
@@ -53,9 +55,24 @@ def upkeep(
 ) -> Removed:
     """Sweep leftovers and hold the limits; with `everything` remove all snapshots that nobody uses.
 
-    `limits` are the settings' unless given.
+    `limits` are the settings' unless given. InfrastructureError, naming the path, where something cannot be removed.
     """
-    state = State(settings.workdir)
+    try:
+        return _upkeep(State(settings.workdir), settings, images, manager, limits, everything=everything)
+    except OSError as error:
+        where = error.filename or settings.workdir
+        raise InfrastructureError(f"cannot tidy up {where}: {error.strerror or error}") from error
+
+
+def _upkeep(
+    state: State,
+    settings: Settings,
+    images: SnapshotImages,
+    manager: ContainerManager,
+    limits: SnapshotLimits | None,
+    *,
+    everything: bool,
+) -> Removed:
     containers = _dead_containers(state, settings, manager)
     jobs = state.sweep_jobs()
     lost = _lost_images(state, images)
@@ -70,7 +87,7 @@ def upkeep(
     if everything and images.find(EMPTY) is not None and not state.snapshots():
         images.remove(EMPTY)
     return Removed(
-        snapshots=tuple(gone), images=tuple(lost), containers=containers, jobs=jobs, caches=_old_caches(state)
+        snapshots=tuple(gone), images=tuple(lost), containers=containers, jobs=jobs, caches=old_caches(state)
     )
 
 
@@ -174,12 +191,13 @@ def _nameless_images(state: State, images: SnapshotImages) -> None:
         images.remove(image.id)
 
 
-def _old_caches(state: State) -> int:
+def old_caches(state: State) -> int:
+    """Remove metadata, and what was resolved from them, that nobody used for long; how many."""
     count = 0
     for part in ("cache", "known", "repeats"):
         for path in (state.path / part).iterdir():
-            age = time.time() - path.stat().st_mtime
-            if age > CACHE_SECONDS:
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-                count += 1
+            with contextlib.suppress(FileNotFoundError):  # another process took it away, or gave it its name
+                if time.time() - path.stat().st_mtime > CACHE_SECONDS:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                    count += 1
     return count

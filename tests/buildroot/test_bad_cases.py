@@ -364,3 +364,12 @@ def test_a_log_that_cannot_be_written_does_not_hide_why_a_root_could_not_be_made
         fill(small)
         with pytest.raises(TaskFailed, match="scriptlet in rpm package marker"):
             place.prepare(repo)
+
+
+def test_what_cannot_be_tidied_up_is_named(place: Place) -> None:
+    with small_file_system(place.state.path / "cache", "64k") as small:
+        (small / "old").mkdir()
+        os.utime(small / "old", (0, 0))
+        subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
+        with pytest.raises(InfrastructureError, match="cannot tidy up .*old: Read-only file system"):
+            upkeep(place.settings, place.images, place.manager)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,12 +16,14 @@ from click.testing import CliRunner
 from engine.adapters.workspace import Workdir
 from engine.buildroot.repos import content_of
 from engine.buildroot.state import State
+from engine.buildroot.upkeep import old_caches
 from engine.cli import buildroot as buildroot_commands
 from engine.cli.gc import gc
 from engine.cli.shell import shell
 from engine.core.errors import BadInput, InfrastructureError
 from engine.core.facts import PackageRepo
 from engine.core.snapshots import Shape, Snapshot
+from tests.worker.workshop import wait_for
 
 
 @pytest.mark.parametrize("umask", [0, 0o002, 0o022, 0o077], ids=oct)
@@ -81,3 +85,37 @@ def test_a_repomd_without_end_is_not_read(tmp_path: Path) -> None:
         file.truncate(2**40)
     with pytest.raises(InfrastructureError, match="repo1 cannot be read: .*larger than 4194304 bytes"):
         content_of(PackageRepo(name="repo1", path=str(tmp_path)))
+
+
+WRITER = """
+import sys
+from engine.buildroot.state import State
+from engine.buildroot.upkeep import old_caches
+state = State(sys.argv[1])
+while True:
+    state.write("known", "busy", {})
+"""
+
+
+def test_old_caches_are_looked_for_while_other_processes_write(tmp_path: Path) -> None:
+    """`engine run` tidies up when its task is done: another run beside it must not make that a failure."""
+    state = State(str(tmp_path))
+    for number in range(300):  # so that there is time between two looks
+        (tmp_path / "buildroots/known" / f"{number}.json").touch()
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)]) as writer:
+        try:
+            wait_for(lambda: state.read("known", "busy") is not None, 20)
+            end = time.monotonic() + 2
+            while time.monotonic() < end:
+                assert old_caches(state) == 0
+        finally:
+            writer.kill()
+
+
+def test_an_old_cache_is_removed(tmp_path: Path) -> None:
+    state = State(str(tmp_path))
+    for part in ("cache/old", "cache/new"):
+        (state.path / part).mkdir()
+    os.utime(state.path / "cache/old", (0, 0))
+    assert old_caches(state) == 1
+    assert [path.name for path in (state.path / "cache").iterdir()] == ["new"]
