@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import urllib.error
 import urllib.request
 
@@ -19,8 +20,10 @@ def content_of(repo: PackageRepo) -> str:
     place = f"{repo.path or repo.url}/{REPOMD}"
     try:
         data = _read(place) if repo.path else _fetch(place)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         why = getattr(error, "strerror", None) or getattr(error, "reason", None) or error
+        if isinstance(error, http.client.HTTPException):  # its text alone is what came, or nothing
+            why = f"no answer as of HTTP ({type(error).__name__}: {str(error).strip()[:100]})"
         raise InfrastructureError(
             f"could not init mock buildroot: repository {repo.name} cannot be read: {place}: {why}"
         ) from None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -119,3 +121,29 @@ def test_an_old_cache_is_removed(tmp_path: Path) -> None:
     os.utime(state.path / "cache/old", (0, 0))
     assert old_caches(state) == 1
     assert [path.name for path in (state.path / "cache").iterdir()] == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"SSH-2.0-OpenSSH\r\n", "BadStatusLine: SSH-2.0-OpenSSH"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n<repomd>", "IncompleteRead"),
+    ],
+    ids=["another-protocol", "cut-off"],
+)
+def test_a_repository_whose_server_does_not_speak_http(answer: bytes, words: str) -> None:
+    """A proxy that gives up in mid-answer, or a wrong port: no fault of the package's, and no bug of the engine's."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with server.accept()[0] as client:
+                client.recv(4096)
+                client.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            with pytest.raises(InfrastructureError, match=f"repository repo1 cannot be read: http.*{words}"):
+                content_of(PackageRepo(name="repo1", url=f"http://127.0.0.1:{server.getsockname()[1]}/repo"))
+        finally:
+            thread.join()
