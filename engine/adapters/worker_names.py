@@ -7,6 +7,7 @@ which its work directory is written; the lock goes with the process.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import tempfile
@@ -31,15 +32,28 @@ class WorkerName:
         self._file: int | None = None
 
     def take(self) -> None:
-        """InfrastructureError when a worker of that name lives, with another work directory."""
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """InfrastructureError when a worker of that name lives elsewhere, or the file cannot be written.
+
+        The directory may lie where everybody can make one of its name: it must be this user's.
+        """
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            owner = self._path.parent.lstat().st_uid
+            if owner != os.geteuid():
+                raise PermissionError(errno.EPERM, f"the directory belongs to uid {owner}")
+            self._take()
+        except OSError as error:
+            why = f"cannot write {self._path}: {error.strerror or error}"
+            raise InfrastructureError(f"{why} (correct it, or set XDG_RUNTIME_DIR)") from None
+
+    def _take(self) -> None:
         opened = self._locked()
         while not _is_at(opened, self._path):  # one that ended just now took its file along
             os.close(opened)
             opened = self._locked()
+        self._file = opened
         os.ftruncate(opened, 0)
         os.pwrite(opened, os.path.realpath(self._workdir).encode(), 0)
-        self._file = opened
 
     def _locked(self) -> int:
         opened = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -55,7 +69,8 @@ class WorkerName:
     def release(self) -> None:
         """Let go, and take the file along."""
         if self._file is not None:
-            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # its lock is what counts
+                self._path.unlink()
             os.close(self._file)
             self._file = None
 

@@ -159,6 +159,18 @@ def test_two_workers_of_one_host_have_two_names(tmp_path: Path) -> None:
     second.release()
 
 
+def test_a_name_that_cannot_be_held_is_said_with_its_place(tmp_path: Path) -> None:
+    """Below /tmp, where there is no run-time directory, anybody may have made it before."""
+    (tmp_path / "file").touch()
+    with pytest.raises(InfrastructureError, match=f"{tmp_path}/file/x/w.worker: Not a directory .*XDG_RUNTIME_DIR"):
+        WorkerName("w", str(tmp_path), tmp_path / "file/x").take()
+    if os.geteuid() == 0:
+        (tmp_path / "squatted").mkdir(mode=0o777)
+        os.chown(tmp_path / "squatted", 12345, 12345)
+        with pytest.raises(InfrastructureError, match="squatted/w.worker: the directory belongs to uid 12345"):
+            WorkerName("w", str(tmp_path), tmp_path / "squatted").take()
+
+
 def test_gc_leaves_a_living_worker_of_another_work_directory_alone(tmp_path: Path) -> None:
     holder = WorkerName(f"gc-name-{os.getpid()}", str(tmp_path / "a"))
     holder.take()
