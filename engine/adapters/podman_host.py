@@ -19,6 +19,10 @@ from attrs import frozen
 # its own hard limit, and podman starts its monitor with at most pid_max processes.
 ROOT_DEFAULT_NOFILE = 1048576
 
+ETC = Path("/etc/containers")
+_OWN = ("containers*.conf", "containers*.d/*.conf", "containers*.d/*/*.conf")
+"""What podman reads besides the distribution's; later versions also files for rootless podman and for one user's."""
+
 
 @frozen
 class Host:
@@ -31,11 +35,14 @@ class Host:
     nproc: int
 
 
-def needed_conf(environ: Mapping[str, str]) -> str | None:
-    """The text to give a private service as CONTAINERS_CONF, or None: not needed, or the user has one."""
+def needed_conf(environ: Mapping[str, str], etc: Path = ETC) -> str | None:
+    """The text to give a private service as CONTAINERS_CONF, or None: not needed, or the user has one.
+
+    podman reads no other file besides the one that CONTAINERS_CONF names, no drop-in either.
+    """
     home = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", "/nonexistent"), ".config")
-    own = ["/etc/containers/containers.conf", f"{home}/containers/containers.conf"]
-    if "CONTAINERS_CONF" in environ or any(os.path.exists(path) for path in own):
+    places = (etc, Path(home, "containers"))
+    if "CONTAINERS_CONF" in environ or any(next(place.glob(name), None) for place in places for name in _OWN):
         return None
     return containers_conf(this_host())
 

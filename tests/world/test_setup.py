@@ -45,6 +45,33 @@ def test_users_own_containers_conf_is_respected(monkeypatch: pytest.MonkeyPatch,
     assert standin.containers_conf() is None
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "containers.conf",
+        "containers.conf.d/50-site.conf",
+        "containers.rootless.conf.d/50-site.conf",
+        "containers.rootless.conf.d/1001/50-site.conf",
+    ],
+)
+@pytest.mark.parametrize("owner", ["etc", "home"])
+def test_what_an_operator_configured_is_not_hidden_from_a_private_service(
+    tmp_path: Path, owner: str, name: str
+) -> None:
+    """With CONTAINERS_CONF podman would read none of it: proxies, limits, networks, the runtime."""
+    if podman_host.containers_conf(podman_host.this_host()) is None:
+        pytest.skip("this host needs no containers.conf of ours")
+    environ = {"XDG_CONFIG_HOME": str(tmp_path / "home")}
+    folders = {"etc": tmp_path / "etc", "home": tmp_path / "home/containers"}
+    (tmp_path / "etc/registries.conf.d").mkdir(parents=True)
+    (tmp_path / "etc/registries.conf.d/50-site.conf").touch()
+    assert podman_host.needed_conf(environ, tmp_path / "etc") is not None
+    path = folders[owner] / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    assert podman_host.needed_conf(environ, tmp_path / "etc") is None
+
+
 def test_what_is_missing_names_make_setup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KOJI_ADJUTANT_CACHE", str(tmp_path))
     with pytest.raises(standin.NotSetUp, match="make setup"):
