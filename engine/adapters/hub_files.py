@@ -36,6 +36,10 @@ class HubFiles:
             if self.topurl or os.path.isdir(os.path.join(self.topdir, "work")):
                 raise TaskFailed("BuildError", f"No such file on the hub: {path}") from None
             raise InfrastructureError(f"{self.topdir} is not the hub's file tree: it has no work/") from None
+        except koji.GenericError as error:
+            if "match expected size" not in str(error):
+                raise
+            raise InfrastructureError(f"cannot fetch {path}: {error}") from None
         except (requests.exceptions.RequestException, OSError) as error:
             raise InfrastructureError(f"cannot fetch {path}: {error}") from None
         return stream
