@@ -118,13 +118,13 @@ class PodmanManager:
             self._post(handle, "start", "start container", timeout=self.config.timeouts.start)
         except ServiceSlow:
             if self._state(handle, "start container").get("Status") not in ("running", "stopped", "exited"):
-                self._delete(handle)
+                self._discard(handle)
                 seconds = self.config.timeouts.start
                 raise ContainerError(
                     "start container", handle.name, f"it did not start within {seconds} s", retry=True
                 ) from None
         except Refused:
-            self._delete(handle)
+            self._discard(handle)
             raise
 
     def wait(
@@ -191,10 +191,7 @@ class PodmanManager:
                     found = self.denials(began, time.time(), spec.selinux_level, spec.selinux_type)
                     if found:
                         log(selinux.denial_note(found).encode())
-                try:
-                    self._delete(handle)
-                except ContainerError as error:  # the result counts more; the labels let housekeeping find it
-                    logger.warning("%s", error)
+                self._discard(handle)
                 return outcome
             except BaseException as error:
                 self._clean_up(spec, handle, error)
@@ -231,7 +228,7 @@ class PodmanManager:
         try:
             self._roots[anchor.name] = self._mount(anchor.name)
         except BaseException:
-            self._delete(handle)
+            self._discard(handle)
             raise
         return handle
 
@@ -364,6 +361,13 @@ class PodmanManager:
             if error.status != 404:
                 raise
         self._roots.pop(handle.name, None)
+
+    def _discard(self, handle: ContainerHandle) -> None:
+        """Delete where a result or an error counts more: the labels let housekeeping find what stays."""
+        try:
+            self._delete(handle)
+        except ContainerError as error:
+            logger.warning("%s", error)
 
 
 def _to_its_end(call: Callable[[], Any]) -> Any:

@@ -64,7 +64,7 @@ class Maker:
             stale = dict.fromkeys((LABEL_TASK_ID, LABEL_WORKER_ID, LABEL_ROLE, LABEL_JOB, LABEL_JOB_STATE), "none")
             self.images.commit(anchor, image_name(wanted.key), {**stale, **self._labels(wanted.key)})
         finally:
-            self.manager.remove(anchor)
+            self._discard(anchor)
         info = self.images.find(image_name(wanted.key))
         if info is None:
             raise ContainerError("store snapshot", image_name(wanted.key), "podman took it, but it is not there")
@@ -99,16 +99,23 @@ class Maker:
                     raise
                 self.note(f"the snapshot is not stored: {error}")
         except BaseException:
-            self.manager.remove(anchor)
+            self._discard(anchor)
             raise
         if storing is None:
             lock.release()
         if not give_away:
-            self.manager.remove(anchor)
+            self._discard(anchor)
             if storing is not None:
                 storing.wait()
         made = attrs.evolve(wanted, size=size, own=size)
         return MadeRoot(snapshot=made, anchor=anchor if give_away else None, storing=storing)
+
+    def _discard(self, anchor: ContainerHandle) -> None:
+        """Remove it; what became of the root, or why nothing did, counts more. Housekeeping finds what stays."""
+        try:
+            self.manager.remove(anchor)
+        except ContainerError as error:
+            self.note(str(error))
 
     def _store(self, archive: Path, wanted: Snapshot, size: int, lock: Lock) -> Storing:
         def work() -> None:

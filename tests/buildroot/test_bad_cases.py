@@ -20,7 +20,7 @@ from engine.buildroot.images import LABEL_KEY, StoredImage, image_name
 from engine.core.errors import ContainerError, InfrastructureError, Interrupted, TaskFailed
 from engine.core.facts import BuildrootLimits
 from engine.core.manager import Outcome
-from engine.core.spec import ContainerSpec
+from engine.core.spec import ContainerHandle, ContainerSpec
 from tests.buildroot.roots import Place, SmallRepo, with_group
 from tests.podmanhost import podman
 
@@ -373,3 +373,39 @@ def test_what_cannot_be_tidied_up_is_named(place: Place) -> None:
         subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
         with pytest.raises(InfrastructureError, match="cannot tidy up .*old: Read-only file system"):
             upkeep(place.settings, place.images, place.manager)
+
+
+class Clinging:
+    """A manager that cannot remove anchors; everything else is the real one's."""
+
+    def __init__(self, inner: PodmanManager) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def remove(self, handle: ContainerHandle, *, force: bool = True) -> bool:
+        raise ContainerError("remove container", handle.name, "it clings")
+
+
+def test_an_anchor_that_cannot_be_removed_hides_nothing(
+    place: Place, repo: SmallRepo, make_package: MakePackage
+) -> None:
+    """Neither a root that was made nor why one was not; housekeeping removes it."""
+    clinging = evolve(place, manager=Clinging(place.manager))
+    notes: list[str] = []
+    with clinging.prepare(repo, note=notes.append) as root:
+        assert root.report is not None
+        assert (root.report.decision, "it clings" in " ".join(notes)) == ("full", True)
+    repo.remove("marker-*.rpm")
+    repo.put(make_package("marker", "2"))
+    repo.index()
+    with clinging.prepare(repo) as root:
+        assert root.report is not None
+        assert root.report.decision == "increment"
+    repo.remove("marker-*.rpm")
+    repo.put(make_package("marker", "8", tail="%pre\nexit 1"))
+    repo.index()
+    with pytest.raises(TaskFailed, match="scriptlet in rpm package marker"):
+        clinging.prepare(repo)
+    assert len(upkeep(place.settings, place.images, place.manager).containers) == 4

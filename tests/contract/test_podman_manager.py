@@ -20,9 +20,9 @@ from engine.adapters.podman import PodmanConfig, PodmanManager, _to_its_end
 from engine.adapters.podman_service import answers
 from engine.core.errors import ContainerError
 from engine.core.manager import ContainerTimeouts
-from engine.core.spec import ContainerHandle, ContainerSpec, ResourceLimits, VolumeMount
+from engine.core.spec import AnchorSpec, ContainerHandle, ContainerSpec, ResourceLimits, VolumeMount
 from tests.contract.commands import sh
-from tests.contract.stumbling import StumblingService
+from tests.contract.stumbling import RefusingService, StumblingService
 from tests.podman_fixtures import LABELS, WORKER, podman, private_manager
 
 pytestmark = pytest.mark.podman
@@ -210,6 +210,17 @@ def _refused(manager: PodmanManager, handle: ContainerHandle) -> ContainerError 
     except ContainerError as error:
         return error
     return None
+
+
+def test_why_it_cannot_start_is_not_hidden_by_a_removal_that_fails(tmp_path: Path) -> None:
+    words = {"POST": "OCI runtime error: the cause", "DELETE": "cannot remove it"}
+    with RefusingService(tmp_path / "podman.sock", words) as service:
+        config = PodmanConfig(worker_id=WORKER, socket=service.url)
+        with PodmanManager(config) as manager:
+            with pytest.raises(ContainerError, match="start container a: OCI runtime error: the cause"):
+                manager.start(ContainerHandle(id="2fdc", name="a"))
+            with pytest.raises(ContainerError, match="mount the root of anchor a: OCI runtime error: the cause"):
+                manager.create_anchor(AnchorSpec(name="a", image="i", labels=LABELS))
 
 
 def test_start_that_takes_too_long_leaves_it_running_or_gone(own: PodmanManager, tiny_image: str) -> None:
