@@ -86,7 +86,12 @@ class Workdir:
                 raise InfrastructureError(why) from None
             except OSError as error:
                 raise _cannot("make", path, error) from None
-            return TaskDirectory(path, number, new=True)
+            try:
+                return TaskDirectory(path, number, new=True)
+            except OSError as error:
+                with suppress(OSError):
+                    os.rmdir(path)
+                raise _cannot("lock", path, error) from None
 
     def open(self, task_id: int) -> TaskDirectory | None:
         """An existing directory with its lock; None when there is none or a live process holds it."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -285,3 +286,25 @@ def test_a_log_on_a_full_disk_does_not_raise(tmp_path: Path) -> None:
     assert log.trouble is not None
     assert log.trouble.errno == 28
     log.close()
+
+
+@as_root
+def test_a_directory_without_room_for_its_lock_is_said_and_goes(tmp_path: Path) -> None:
+    """One inode is left: enough for the directory."""
+    place = tmp_path / "small"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "nr_inodes=20,mode=0700", "none", str(place)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("cannot mount here")
+    try:
+        workdir = Workdir(str(place))
+        workdir.claim(1).remove()
+        with suppress(OSError):
+            for number in range(20):
+                (place / f"file{number}").touch()
+        (place / "file0").unlink()
+        with pytest.raises(InfrastructureError, match=f"cannot lock {place}/2: disk full: .*free"):
+            workdir.claim(2)
+        assert workdir.ids() == []
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
