@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.cli.local import worker_id
+from engine.core.spec import LABEL_WORKER_ID
 from tests.buildroot.builds import Builder
 from tests.podmanhost import podman
 
@@ -78,8 +80,9 @@ def test_a_repo_that_vanishes_before_the_installing_step(builder: Builder) -> No
     away = builder.repo.path.with_name("away")
 
     def vanish() -> None:
-        end = time.monotonic() + 60
-        while "-srpm" not in podman("ps", "--format", "{{.Names}}") and time.monotonic() < end:
+        mine = f"label={LABEL_WORKER_ID}={worker_id(str(builder.workdir))}"  # others build beside this
+        end = time.monotonic() + 120
+        while "-srpm" not in podman("ps", "--format", "{{.Names}}", "--filter", mine) and time.monotonic() < end:
             time.sleep(0.1)
         builder.repo.path.rename(away)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -164,13 +165,14 @@ def test_leftover_of_the_same_worker_is_replaced(engine: Engine) -> None:
 
 def test_name_of_somebody_else_is_refused(engine: Engine) -> None:
     spec = engine.spec(*commands.TRUE)
-    theirs = AnchorSpec(name=spec.name, image=engine.image, labels={"owner": "somebody"})
+    owner = {"owner": f"somebody-{os.getpid()}"}
+    theirs = AnchorSpec(name=spec.name, image=engine.image, labels=owner)
     handle = engine.manager.create_anchor(theirs)
     try:
         with pytest.raises(ContainerError, match="not ours") as error:
             engine.manager.run(spec)
         assert spec.name in str(error.value)
-        assert [info.id for info in engine.manager.containers({"owner": "somebody"})] == [handle.id]
+        assert [info.id for info in engine.manager.containers(owner)] == [handle.id]
     finally:
         engine.manager.remove(handle)
 

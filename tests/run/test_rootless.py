@@ -24,7 +24,8 @@ from tests.run.test_real import TOY
 from tools import standin
 
 pytestmark = pytest.mark.podman
-UID = 61010
+UID = 62_000 + os.getpid() % 1000  # two tests at once shall not share what podman keeps by uid
+SUBORDINATE = 200_000_000 + os.getpid() % 1000 * 65536
 IMAGE = "localhost/rootless-tiny:1"
 CODE = Path(__file__).parents[2]
 
@@ -88,7 +89,7 @@ def user() -> Iterator[User]:
     for name, line in entry.items():
         (top / "etc" / name).write_text(Path("/etc", name).read_text() + line)
     for name in ("subuid", "subgid"):
-        (top / "etc" / name).write_text("plain:200000:65536\n")
+        (top / "etc" / name).write_text(f"plain:{SUBORDINATE}:65536\n")
     (top / "storage.conf").write_text('[storage]\ndriver = "overlay"\n')
     (top / "recipes/toy.toml").write_text(TOY)
     (top / "tiny.tar").write_bytes(tiny_tar())
@@ -103,6 +104,7 @@ def user() -> Iterator[User]:
     end_pause(top)
     made.run("podman", "unshare", "rm", "-rf", top / "home/.local")
     end_pause(top)
+    Path(f"/dev/shm/libpod_rootless_lock_{UID}").unlink(missing_ok=True)
     shutil.rmtree(top)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tests.worker.conftest import StartWorker
 from tests.worker.workshop import wait_for
 
 pytestmark = pytest.mark.podman
-PASSWORD, KEY = "hub-password-71c4-sentinel", "signing-key-9e02-sentinel"
+PASSWORD, KEY = (f"{words}-{os.getpid()}-sentinel" for words in ("hub-password-71c4", "signing-key-9e02"))
 RECIPE = """
 recipe = 1
 method = "signing"
