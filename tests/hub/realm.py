@@ -14,6 +14,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.ports import own_port
+
 __all__ = ["Realm", "why_no_realm"]
 
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
@@ -68,7 +70,7 @@ class Realm:
     def __init__(self, folder: Path, name: str = "ADJUTANT.TEST") -> None:
         self.folder, self.name = folder, name
         folder.mkdir(parents=True)
-        self.port = _free_port()
+        self.port = own_port()
         self.log = folder / "kdc.log"
         self._kdc: subprocess.Popen[bytes] | None = None
         values = {"realm": name, "folder": folder, "port": self.port}
@@ -146,10 +148,3 @@ def _program(name: str) -> str:
     if found is None:
         raise RuntimeError(why_no_realm())
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

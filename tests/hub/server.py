@@ -18,6 +18,8 @@ import koji
 from attrs import define, evolve, field
 from koji.xmlrpcplus import Fault, dumps, loads
 
+from tests.ports import own_port
+
 from . import static_files, uploads
 from .certificates import common_name
 from .dispatch import Credentials, Dispatcher
@@ -76,8 +78,8 @@ class HubServer:
 
     def open(self) -> None:
         if self._server is None:
+            self.port = self.port or own_port()
             self._server = Server(("127.0.0.1", self.port), _bound(self), self.tls)
-            self.port = self._server.server_address[1]
             threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def close(self) -> None:

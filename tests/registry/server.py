@@ -16,13 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import own_port
+
 PROGRAM = "docker-registry"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Registry:
@@ -32,7 +28,7 @@ class Registry:
         if shutil.which(PROGRAM) is None:
             pytest.skip(f"{PROGRAM} is not installed (Debian: package docker-registry)")
         self.folder, self.login = folder, login
-        self.port = free_port()
+        self.port = own_port()
         self.address = f"127.0.0.1:{self.port}"
         self.data = folder / "data"
         self.data.mkdir(parents=True)

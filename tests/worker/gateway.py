@@ -20,6 +20,7 @@ from koji.xmlrpcplus import Fault, dumps, loads
 
 from tests.hub import CallRecord
 from tests.hub.server import LostAnswers, Server
+from tests.ports import own_port
 
 PATH = "/kojihub"
 _NOT_PASSED_ON = {"host", "connection", "content-length", "accept-encoding", "transfer-encoding"}
@@ -51,8 +52,8 @@ class Gateway:
 
     def open(self) -> None:
         handler = type("BoundPassing", (_Passing,), {"gateway": self})
+        self.port = self.port or own_port()
         self._server = Server(("127.0.0.1", self.port), handler, None)
-        self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def close(self) -> None:
