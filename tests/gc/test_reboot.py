@@ -35,7 +35,9 @@ class Host:
         self.folder, self.image = folder, image
         conf = Path(os.environ["CONTAINERS_CONF"]).read_text() if "CONTAINERS_CONF" in os.environ else "[engine]\n"
         assert "[engine]" in conf
-        (folder / "containers.conf").write_text(conf.replace("[engine]", f'[engine]\ntmp_dir = "{folder}/tmp"', 1))
+        # The locks in shared memory are those of every podman of root, and a power cut takes locks, too.
+        own = f'[engine]\ntmp_dir = "{folder}/tmp"\nlock_type = "file"'
+        (folder / "containers.conf").write_text(conf.replace("[engine]", own, 1))
         (folder / "storage.conf").write_text(
             f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/graph"\nrunroot = "{folder}/run"\n'
         )
