@@ -18,6 +18,7 @@ HELLO: Final = sh("echo hello; echo oops >&2")
 HELLO_ONLY: Final = sh("echo hello")
 SLEEP: Final = ("sleep", "60")
 NAP: Final = sh("echo start; sleep 0.3; echo end; exit 6")
+DOZE: Final = sh("sleep 4; exit 6")
 IGNORE_TERM: Final = sh("trap '' TERM; echo deaf; while :; do sleep 0.1; done")
 KILL_SELF: Final = sh("exec /bin/busybox sh -c 'kill -9 $$'")
 SEGFAULT: Final = sh("exec /bin/busybox sh -c 'kill -SEGV $$'")
@@ -32,6 +33,7 @@ COMMANDS: Final = {
     HELLO_ONLY: Behaviour(output=[b"hello\n"]),
     SLEEP: Behaviour(seconds=60),
     NAP: Behaviour(output=[b"start\n", b"end\n"], seconds=0.3, exit_code=6),
+    DOZE: Behaviour(seconds=4, exit_code=6),
     IGNORE_TERM: Behaviour(output=[b"deaf\n"], seconds=3600, ignores_term=True),
     KILL_SELF: Behaviour(killed_by=SIGKILL),
     SEGFAULT: Behaviour(killed_by=SIGSEGV),

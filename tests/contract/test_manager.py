@@ -77,9 +77,9 @@ def test_timeout_stops_with_sigterm(engine: Engine) -> None:
 
 def test_who_ignores_sigterm_is_killed_after_the_grace(engine: Engine) -> None:
     began = time.monotonic()
-    outcome = engine.manager.run(engine.spec(*commands.IGNORE_TERM), timeout=0.5)
+    outcome = engine.manager.run(engine.spec(*commands.IGNORE_TERM), timeout=3)  # its trap is set by then
     assert (outcome.timed_out, outcome.exit_code, outcome.signal, outcome.forced) == (True, 137, 9, True)
-    assert time.monotonic() - began >= 1.5  # timeout and the grace of a second
+    assert time.monotonic() - began >= 4  # timeout and the grace of a second
     assert not names(engine)
 
 
@@ -188,7 +188,7 @@ def test_exception_in_the_sink_comes_out_and_nothing_stays(engine: Engine, kind:
 
 
 def test_step_by_step(engine: Engine) -> None:
-    handle = engine.manager.create(engine.spec(*commands.NAP))
+    handle = engine.manager.create(engine.spec(*commands.DOZE))
     assert [info.state for info in engine.manager.containers(LABELS)] == ["created"]
     with pytest.raises(ContainerError, match="never started"):
         engine.manager.wait(handle)
@@ -206,9 +206,13 @@ def test_step_by_step(engine: Engine) -> None:
 
 @pytest.mark.parametrize(("argv", "forced"), [(commands.SLEEP, False), (commands.IGNORE_TERM, True)])
 def test_remove_a_running_container(engine: Engine, argv: tuple[str, ...], forced: bool) -> None:
-    handle = engine.manager.create(engine.spec(*argv))
+    log = engine.folder / "log"
+    handle = engine.manager.create(engine.spec(*argv, log_path=str(log)))
     engine.manager.start(handle)
-    time.sleep(0.2)  # let the shell set its trap
+    end = time.monotonic() + 30
+    while argv == commands.IGNORE_TERM and b"deaf" not in log.read_bytes():  # said once the trap is set
+        assert time.monotonic() < end
+        time.sleep(0.02)
     assert engine.manager.remove(handle) is forced
     assert not names(engine)
 

@@ -49,28 +49,56 @@ def test_a_burst_of_200_mb_that_ends_in_exit_is_complete(manager: PodmanManager,
     assert digest.digest() == wanted.digest()
 
 
-def test_output_arrives_while_the_container_runs(manager: PodmanManager, tiny_image: str) -> None:
-    times: list[float] = []
-    manager.run(spec(tiny_image, "echo a; sleep 1; echo b"), log=lambda _chunk: times.append(time.monotonic()))
-    assert times[-1] - times[0] > 0.7
+WAIT = "while ! test -e /gate/open; do sleep 0.1; done"
+
+
+class Gate:
+    """A log sink: a script that says `word` and then `WAIT`s goes on when the manager has seen it say so."""
+
+    def __init__(self, folder: Path, word: bytes) -> None:
+        self.folder, self.word = folder / "gate", word
+        self.folder.mkdir(mode=0o755)
+        folder.chmod(0o755)
+
+    def spec(self, image: str, script: str, **fields: object) -> ContainerSpec:
+        return spec(image, script, mounts=(VolumeMount(source=str(self.folder), target="/gate"),), **fields)
+
+    def __call__(self, chunk: bytes) -> None:
+        if self.word in chunk:
+            (self.folder / "open").touch()
+
+
+def test_output_arrives_while_the_container_runs(manager: PodmanManager, tiny_image: str, tmp_path: Path) -> None:
+    gate, output = Gate(tmp_path, b"a\n"), bytearray()
+
+    def log(chunk: bytes) -> None:
+        output.extend(chunk)
+        gate(chunk)
+
+    # Were `a` kept until the end, there would be none.
+    outcome = manager.run(gate.spec(tiny_image, f"echo a; {WAIT}; echo b"), log=log, timeout=60)
+    assert (outcome.ok, bytes(output)) == (True, b"a\nb\n")
 
 
 @pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 5", 5)])
 def test_oom_of_a_child_is_seen_whatever_the_exit_code(
-    manager: PodmanManager, tiny_image: str, script: str, code: int
+    manager: PodmanManager, tiny_image: str, tmp_path: Path, script: str, code: int
 ) -> None:
+    gate = Gate(tmp_path, b"up")  # what dies before the manager looks at its cgroup is killed by signal 9 and no more
     limits = ResourceLimits(memory=20_000_000, pids=100, nofile=1024)
     # tail keeps everything: there is no newline
-    eater = spec(tiny_image, f"sleep 0.3; head -c 100000000 /dev/zero | /bin/busybox tail; {script}", limits=limits)
-    outcome = manager.run(eater)
+    eater = f"echo up; {WAIT}; head -c 100000000 /dev/zero | /bin/busybox tail; {script}"
+    outcome = manager.run(gate.spec(tiny_image, eater, limits=limits), log=gate)
     assert (outcome.oom, outcome.ok) == (True, False)
     assert outcome.exit_code in (code, 137)  # rarely, the kernel takes the shell as well
     assert not manager.run(spec(tiny_image, "exit 5", limits=limits)).oom
 
 
-def test_oom_of_the_command_itself(manager: PodmanManager, tiny_image: str) -> None:
+def test_oom_of_the_command_itself(manager: PodmanManager, tiny_image: str, tmp_path: Path) -> None:
+    gate = Gate(tmp_path, b"up")
     limits = ResourceLimits(memory=20_000_000, pids=100, nofile=1024)
-    outcome = manager.run(spec(tiny_image, "sleep 0.3; exec /bin/busybox tail /dev/zero", limits=limits))
+    eater = f"echo up; {WAIT}; exec /bin/busybox tail /dev/zero"
+    outcome = manager.run(gate.spec(tiny_image, eater, limits=limits), log=gate)
     assert (outcome.oom, outcome.signal) == (True, 9)
 
 
@@ -111,10 +139,15 @@ def test_service_killed_in_the_middle_of_a_step(own: PodmanManager, tiny_image: 
 
 
 def test_container_that_ended_while_the_service_was_away(own: PodmanManager, tiny_image: str) -> None:
-    handle = own.create(spec(tiny_image, "sleep 0.3; exit 6"))
+    handle = own.create(spec(tiny_image, "sleep 2; exit 6"))
     own.start(handle)
+    process = Path("/proc", podman("inspect", "--format", "{{.State.Pid}}", handle.id).strip())
+    assert process.name != "0"
     kill_service(own)
-    time.sleep(0.8)
+    end = time.monotonic() + 30
+    while process.exists():
+        assert time.monotonic() < end
+        time.sleep(0.05)
     assert own.wait(handle).exit_code == 6
     own.remove(handle)
 

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from engine.adapters import leftover_services
 from engine.adapters.podman import PodmanConfig, PodmanManager
+from engine.adapters.podman_service import answers
 from engine.adapters.workspace import TaskDirectory, Workdir
 from engine.cli.gc import gc
 from engine.cli.local import worker_id
@@ -238,8 +239,11 @@ def test_services_of_dead_owners(tmp_path: Path) -> None:
         ["podman", "system", "service", "--time=60", f"unix://{folders['dead']}/podman.sock"],
         stderr=subprocess.DEVNULL,
     )
-    time.sleep(1)
     try:
+        end = time.monotonic() + 30
+        while not answers(folders["dead"] / "podman.sock"):
+            assert time.monotonic() < end
+            time.sleep(0.05)
         assert leftover_services.remove_stale_services(str(tmp_path)) == [str(folders["dead"])]
         assert service.wait(20) is not None
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -115,11 +116,15 @@ def test_sigterm_frees_the_task(hub: HubStandIn, tmp_path: Path) -> None:
 
 
 def test_kill_leaves_an_open_task_that_the_next_start_frees(hub: HubStandIn, tmp_path: Path) -> None:
-    task = hub.make_task("sleep", [1])
+    task = hub.make_task("sleep", [3])
     with builder(hub, "builder1", tmp_path / "work") as first:
         hub.wait_task(task, 40, {"OPEN"})
+        children = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
         first.kill()
+        for child in children:  # the task's process outlives it, and would close the task where the next start is slow
+            os.kill(int(child), signal.SIGKILL)
         first.wait()
+    assert children
     assert hub.task(task)["state_name"] == "OPEN"
     with builder(hub, "builder1", tmp_path / "again"):
         assert hub.wait_task(task, 40)["state_name"] == "CLOSED"

@@ -595,11 +595,10 @@ def test_a_step_that_fails_on_a_full_disk_is_the_hosts(bench: Bench) -> None:
 
 def test_a_disk_that_was_full_while_the_step_ran_counts_although_it_freed_it(bench: Bench) -> None:
     directory = full_disk(bench)
-    begin = time.monotonic()
 
     class Cleaning(MemoryManager):
         def run(self, spec: ContainerSpec, **more: Any) -> Any:
-            directory.full = True
+            directory.full, begin = True, time.monotonic()
             while time.monotonic() - begin < 0.3:
                 more["cancelled"]()
                 time.sleep(0.02)

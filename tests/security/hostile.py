@@ -263,10 +263,10 @@ SCRIPTS = [
         meets="pids",
         limits={"seconds": 3},
     ),
-    # The second before a bomb: what dies before the engine watches its cgroup is "killed by signal 9" and no more.
+    # The seconds before a bomb: what dies before the engine watches its cgroup is "killed by signal 9" and no more.
     Script(
         "memory bomb",
-        "sleep 1; x=a; while :; do x=$x$x; done",
+        "sleep 3; x=a; while :; do x=$x$x; done",
         "failed",
         r"out of memory \(limit 96\.0 MiB\)",
         unbound="killed by signal 9",
@@ -274,7 +274,7 @@ SCRIPTS = [
     ),
     Script(
         "memory bomb in a child",
-        "sleep 1; sh -c 'x=a; while :; do x=$x$x; done'; sleep 1; exit 3",
+        "sleep 3; sh -c 'x=a; while :; do x=$x$x; done'; sleep 1; exit 3",
         "failed",
         r"out of memory \(limit 96\.0 MiB\)",
         unbound="exit code 3",
@@ -284,7 +284,7 @@ SCRIPTS = [
     ),
     Script(
         "memory by /dev/shm",
-        "sleep 1; dd if=/dev/zero of=/dev/shm/x bs=1M count=4000; sleep 1; exit 6",
+        "sleep 3; dd if=/dev/zero of=/dev/shm/x bs=1M count=4000; sleep 1; exit 6",
         "failed",
         r"out of memory \(limit 32\.0 MiB\)",
         unbound="exit code 6",

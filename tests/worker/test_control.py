@@ -65,10 +65,11 @@ def test_drain_and_undo(hub: AnyHub, worker: WorkerProcess) -> None:
     wait_for(lambda: shown(worker)["reason"] == "drained by the operator: new disk")
     later = hub.make_task("toy", ["later"])
     assert worker.terminate() == 0
+    hub.forget_calls()
     worker.start()
-    time.sleep(2)
+    wait_for(lambda: len(hub.calls("host.updateHost")) > 2)  # it has had the chance to take it
     assert hub.task(later)["state_name"] in {"FREE", "ASSIGNED"}
-    assert hub.calls("host.updateHost")[-1].args[1] is False
+    assert {call.args[1] for call in hub.calls("host.updateHost")} == {False}
     assert order("--undo") == "takes tasks again\n"
     assert hub.wait_task(later)["state_name"] == "CLOSED"
 
@@ -230,18 +231,20 @@ def test_a_hundred_short_tasks_at_capacity_four(hub: HubStandIn, worker: WorkerP
 def test_two_workers_on_one_host(hub: HubStandIn, make_worker: StartWorker) -> None:
     hub.add_host("builder2", arches="x86_64", capacity=4)
     workers = [make_worker(user).start() for user in ("builder1", "builder2")]
+    for user in ("builder1", "builder2"):  # both are there to be given tasks
+        wait_for(lambda user=user: hub.calls("host.updateHost", who=user))
     tasks = [hub.make_task("toy", [str(number), 1]) for number in range(8)]
     for task in tasks:
         assert hub.wait_task(task, 60)["state_name"] == "CLOSED"
     assert {hub.task(task)["host_id"] for task in tasks} == {1, 2}
-    long = [hub.make_task("toy", ["long", 600]) for _ in range(2)]
+    long = [hub.make_task("toy", ["long", 600], assign=host) for host in (1, 2)]
     for task in long:
         wait_for(lambda task=task: (hub.task_dir(task) / "say.log").exists())
     # One is killed and started anew: its leftovers go, the other's containers stay.
     workers[0].kill()
-    others = workers[1].containers()
+    (other,) = workers[1].containers()
     workers[0].start("--force-lock")
-    assert workers[1].containers() == others
+    assert other in workers[1].containers()  # it may have been given the task of the killed one as well
     for worker in workers:
         worker.terminate()
         worker.assert_nothing_left()
@@ -262,18 +265,30 @@ def test_an_outage_shows_while_the_call_is_tried_again(hub: AnyHub, make_worker:
         assert "STATUS=the hub does not answer; 0 tasks" in worker.listen()
 
 
+def silent_for(worker: WorkerProcess, seconds: int) -> tuple[int, str]:
+    """Exit code and text of `engine status` at a moment when the last turn was `seconds` and a fraction ago."""
+    place = worker.workdir / "worker" / "state.json"
+    state = json.loads(place.read_text())
+    for _attempt in range(100):  # a busy host may take a second from the writing to the answer
+        turn = time.time() - seconds
+        place.write_text(json.dumps({**state, "turn": turn}))
+        result = ask(worker)
+        if time.time() < turn + seconds + 1:
+            return result.return_value, result.stdout
+    raise AssertionError("`engine status` never answered within a second")
+
+
 @pytest.mark.any_hub
 def test_a_daemon_that_stands_still_is_not_ready(worker: WorkerProcess) -> None:
     wait_for(lambda: ask(worker).return_value == 0)
-    state = json.loads((worker.workdir / "worker" / "state.json").read_text())
     worker.signal(signal.SIGSTOP)
     try:
-        time.sleep(0.2)
-        (worker.workdir / "worker" / "state.json").write_text(json.dumps({**state, "turn": time.time() - 61}))
-        assert ask(worker).return_value == 0  # two turns of 1 s and a minute
-        (worker.workdir / "worker" / "state.json").write_text(json.dumps({**state, "turn": time.time() - 65}))
-        assert ask(worker).return_value == 4
-        assert "not ready: it has not asked the hub for tasks for 1 min 5 s" in ask(worker).stdout
+        wait_for(lambda: Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+        silent, _text = silent_for(worker, 61)
+        assert silent == 0  # two turns of 1 s and a minute
+        silent, text = silent_for(worker, 65)
+        assert silent == 4
+        assert "not ready: it has not asked the hub for tasks for 1 min 5 s" in text
     finally:
         worker.signal(signal.SIGCONT)
 
@@ -283,9 +298,10 @@ def test_sigusr1_while_stored_roots_are_looked_after(hub: AnyHub, make_worker: S
     hub.slow_answers(0.3)
     worker = make_worker().start()
     services = services_of(worker)  # the first turn takes a while, and starts that; podman hangs then
+    assert services
     for pid in services:
         os.kill(pid, signal.SIGSTOP)
-    wait_for(lambda: len(worker.processes()) == 2, 20, worker.log.read_text())
+    wait_for(lambda: len(worker.processes()) == 2, 60, worker.log.read_text())
     hub.slow_answers(0)
     worker.signal(signal.SIGUSR1)
     wait_for(lambda: sum("READY=1" in text for text in worker.listen()) == 2, 40, worker.log.read_text())

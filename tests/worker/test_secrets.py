@@ -29,7 +29,7 @@ mode   = "rw"
 name    = "sign"
 network = "none"
 secrets = ["signing_key"]
-argv    = ["sh", "-c", "env; wc -c < /run/secrets/signing_key; sleep 4; echo signed > $0/result/signature", "{{ workspace.path }}"]
+argv    = ["sh", "-c", "env; wc -c < /run/secrets/signing_key; while ! test -e $0/result/go; do sleep 0.1; done; echo signed > $0/result/signature", "{{ workspace.path }}"]
 
 [[artifacts]]
 name = "signature"
@@ -63,6 +63,7 @@ def test_secrets_of_worker_and_operator_are_found_nowhere(
     names = worker.containers()
     assert names
     inspected = podman("inspect", *names)
+    (worker.workdir / str(task) / "result" / "go").touch()
     assert hub.wait_task(task)["state_name"] == "CLOSED", worker.log.read_text()
     assert worker.terminate() == 0
     assert (PASSWORD in inspected, KEY in inspected) == (False, False)

@@ -356,8 +356,12 @@ def test_podman_is_killed_while_a_step_runs(hub: AnyHub, worker: WorkerProcess) 
 
 def services_of(worker: WorkerProcess) -> list[int]:
     """The private podman services that the worker started."""
-    children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
-    return [int(pid) for pid in children if b"podman" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    found = []
+    for pid in Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split():
+        with suppress(OSError):  # other children come and go
+            if b"\0system\0service\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(int(pid))
+    return found
 
 
 @pytest.mark.any_hub
