@@ -237,7 +237,7 @@ class HubStandIn(Contents):
     def wait_task(
         self,
         task_id: int,
-        timeout: float = 30.0,
+        timeout: float = 60.0,
         states: Iterable[str] = ("CLOSED", "CANCELED", "FAILED"),
     ) -> dict[str, Any]:
         """The task once it is in one of `states`; TimeoutError after `timeout` seconds of real time."""

@@ -47,10 +47,10 @@ BOMBS = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_refused_in_bounded_time(name: str) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     with pytest.raises(BadInput) as refused:
         parse_toml(BOMBS[name], "bomb.toml")
-    assert time.perf_counter() - began < SECONDS
+    assert time.thread_time() - began < SECONDS
     assert all(len(str(problem)) < 1000 for problem in refused.value.problems)
     assert all(problem.where == "bomb.toml" for problem in refused.value.problems)
 

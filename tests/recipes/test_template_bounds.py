@@ -54,6 +54,6 @@ def test_a_huge_number_is_refused() -> None:
     ],
 )
 def test_loading_evaluates_nothing(template: str) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     load_recipe(HEAD + f'argv = ["echo", "{template}"]\n', "x")
-    assert time.perf_counter() - began < 5
+    assert time.thread_time() - began < 5

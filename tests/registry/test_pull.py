@@ -224,7 +224,7 @@ def test_slower_than_the_pull_timeout(pulling: Pulling) -> None:
     image = pulling.push("a:1")
 
     def behaviour(_number: int, data: bytes) -> bool:
-        time.sleep(0.5 if len(data) > 1000 else 0)
+        time.sleep(2 if len(data) > 1000 else 0)
         return True
 
     with proxy(pulling.registry.port, behaviour) as (address, _seen):
@@ -232,7 +232,7 @@ def test_slower_than_the_pull_timeout(pulling: Pulling) -> None:
         target = image.replace(pulling.registry.address, address)
         start = time.monotonic()
         error = refused(pulling.manager(pull=3), target)
-        assert time.monotonic() - start < 8
+        assert time.monotonic() - start < 20
         assert error.retry
         assert "3 s" in error.why
         assert "timeout" in error.cure

@@ -39,7 +39,7 @@ def worker(plain: Person, hub: HubStandIn, tiny_image: str) -> Iterator[PersonsW
 
 def running(worker: PersonsWorker, task: int) -> None:
     started = worker.workdir / str(task) / "result/started"
-    wait_for(started.exists, 15, f"the step did not start:\n{worker.log.read_text()[-3000:]}")
+    wait_for(started.exists, 90, f"the step did not start:\n{worker.log.read_text()[-3000:]}")
 
 
 def test_a_task_is_taken_run_and_closed(hub: HubStandIn, worker: PersonsWorker) -> None:
@@ -66,7 +66,7 @@ def test_cancel_while_a_step_runs(hub: HubStandIn, worker: PersonsWorker) -> Non
     running(worker, task)
     assert len(worker.foreign_owners(task)) == 2  # uid 1000 and uid 42 of the containers
     hub.cancel(task)
-    wait_for(lambda: not worker.workspaces(), 20, worker.log.read_text())
+    wait_for(lambda: not worker.workspaces(), 60, worker.log.read_text())
     assert hub.task(task)["state_name"] == "CANCELED"
     assert worker.containers() == []
     assert worker.terminate() == 0
@@ -78,7 +78,7 @@ def test_kill_9_and_restart(hub: HubStandIn, worker: PersonsWorker) -> None:
     running(worker, task)
     assert len(worker.foreign_owners(task)) == 2
     worker.kill()
-    wait_for(lambda: not worker.processes(), 5)
+    wait_for(lambda: not worker.processes())
     assert worker.containers() != []
     assert worker.workspaces() == [str(task)]
     hub.cancel(task)

@@ -431,13 +431,14 @@ def running(engine: Engine) -> list[str]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_stopping_cleans_up(engine: Engine, toys: Path, number: signal.Signals) -> None:
+    engine.environ["ADJUTANT_CONTAINER_TIMEOUTS_STOP_GRACE"] = "50"
     process = engine.start("toy", "--recipes", toys, "--param", "script=sleep 1000")
     wait_for(lambda: running(engine))
     begin = time.monotonic()
     os.killpg(process.pid, number)  # as a terminal does: the whole group
     _out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 40  # the step ends when it is asked to, not when the grace is over
     assert "stopping" in err
     assert not engine.results.exists()
     assert engine.leftovers() == []
@@ -469,9 +470,9 @@ def test_a_step_that_ignores_sigterm_is_killed_within_the_grace(engine: Engine, 
     wait_for(lambda: list(engine.workdir.glob("*/result/ready.txt")))
     process.send_signal(signal.SIGINT)
     begin = time.monotonic()
-    process.communicate(timeout=60)
+    process.communicate(timeout=120)
     assert process.returncode == 130
-    assert time.monotonic() - begin < 25
+    assert time.monotonic() - begin < 50
 
 
 def test_what_a_killed_run_left_is_removed_by_the_next(engine: Engine, toys: Path) -> None:

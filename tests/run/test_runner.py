@@ -458,7 +458,7 @@ def test_stopping_a_running_step(bench: Bench) -> None:
     begin = time.monotonic()
     with pytest.raises(Interrupted, match="step build"):
         bench.run("build", plan_keys={"anchor": True}, cancelled=stop.is_set)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 25
     assert bench.store.outcomes == []
     assert bench.nothing_left()
 
@@ -488,7 +488,7 @@ def test_stopping_while_an_image_is_pulled(bench: Bench) -> None:
     begin = time.monotonic()
     with pytest.raises(Interrupted):
         bench.run("build", cancelled=lambda: time.monotonic() - begin > 0.2)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 25
     assert bench.nothing_left()
     release.set()
 

@@ -36,7 +36,7 @@ from engine.core.spec import LABEL_WORKER_ID
 from tests.rootless.cage import Cage
 from tests.rootless.person import Person
 
-LIMITS = Limit(memory=96 * 1024**2, cpus=2.0, pids=64, seconds=8, log_bytes=2 * 1024**2)
+LIMITS = Limit(memory=96 * 1024**2, cpus=2.0, pids=64, seconds=30, log_bytes=2 * 1024**2)
 
 TOY = """
 recipe = 1
@@ -139,7 +139,7 @@ class OwnGround:
 
     def _containers(self) -> list[str]:
         """Asked again for a while: after a bomb that filled the account no podman can be started at once."""
-        end = time.monotonic() + 15
+        end = time.monotonic() + 60
         while True:
             try:
                 return [info.name for info in self.manager.containers({LABEL_WORKER_ID: self.worker})]
@@ -173,7 +173,7 @@ class Plain:
 
     def close(self) -> None:
         try:
-            self.process.communicate(timeout=30)
+            self.process.communicate(timeout=60)
         finally:
             self.process.kill()
 

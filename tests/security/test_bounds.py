@@ -105,7 +105,7 @@ def second(plain: Plain) -> Iterator[Plain]:
 
 def settled(plain: Plain) -> bool:
     """Whether only the engines are left of the cage's processes."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while plain.cage.processes() > ROOM and time.monotonic() < end:
         time.sleep(0.1)
     return plain.cage.processes() <= ROOM

@@ -36,7 +36,7 @@ def test_the_units_differ_only_in_what_they_must() -> None:
 
 def test_from_start_to_stop(unit: Unit, hub: HubStandIn) -> None:
     unit.configure()
-    hub.slow_answers(0.7)
+    hub.slow_answers(1.5)
     unit.systemctl("start", "--no-block", NAME)
     # Until READY it is activating, and says what it is at.
     unit.wait(StatusText=f"starting: logging in at {hub.url}")
@@ -44,7 +44,7 @@ def test_from_start_to_stop(unit: Unit, hub: HubStandIn) -> None:
     hub.slow_answers(0)
     unit.wait(ActiveState="active", SubState="running")
     unit.wait(StatusText="ready; 0 tasks")
-    task = hub.make_task("toy", ["hello", 2])
+    task = hub.make_task("toy", ["hello", 8])
     unit.wait(StatusText="ready; 1 task")
     shown = unit.systemctl("status", NAME).stdout
     assert 'Status: "ready; 1 task"' in shown
@@ -56,7 +56,7 @@ def test_from_start_to_stop(unit: Unit, hub: HubStandIn) -> None:
     assert (unit.pid, unit.show("ActiveState")) == (before, "active")
     # Stop, in the middle of a task that gets no time: SIGTERM to the daemon only, which ends the container and frees.
     task = hub.make_task("toy", ["endless", 600])
-    wait_for(lambda: any(f"-{task}-" in name for name in unit.containers()), 40, unit.journal())
+    wait_for(lambda: any(f"-{task}-" in name for name in unit.containers()), 90, unit.journal())
     unit.systemctl("stop", NAME)
     assert hub.task(task)["state_name"] == "FREE"
     assert unit.show("Result") == "success"
@@ -69,7 +69,7 @@ def test_from_start_to_stop(unit: Unit, hub: HubStandIn) -> None:
 def running_container(unit: Unit, hub: HubStandIn, *args: object) -> int:
     """The id of a new task whose container runs."""
     task = hub.make_task("toy", ["task", *args])
-    wait_for(lambda: any(f"-{task}-" in name for name in unit.containers()), 40, unit.journal())
+    wait_for(lambda: any(f"-{task}-" in name for name in unit.containers()), 90, unit.journal())
     return task
 
 
@@ -85,11 +85,11 @@ def test_a_hung_daemon_and_a_killed_one(unit: Unit, hub: HubStandIn) -> None:
         unit.wait(Result=result)
         unit.wait(NRestarts=str(number), ActiveState="active", SubState="running")
         assert unit.pid != before
-        wait_for(lambda: hub.calls("host.freeTasks"), 40, unit.journal())
+        wait_for(lambda: hub.calls("host.freeTasks"), 90, unit.journal())
         assert [call.args for call in hub.calls("host.freeTasks")] == [([task],)]
         assert container not in unit.containers("{{.ID}}")
         hub.cancel(task)  # it may have been given out again, to this very host
-        wait_for(lambda: not unit.containers(), 40)
+        wait_for(lambda: not unit.containers(), 90)
     again = hub.make_task("toy", ["again"])
     assert hub.wait_task(again)["state_name"] == "CLOSED", unit.journal()
     unit.systemctl("stop", NAME)
@@ -122,7 +122,7 @@ def test_starting_anew(unit: Unit, hub: HubStandIn) -> None:
     unit.configure()
     unit.start()
     before, began = unit.pid, unit.show("ExecMainStartTimestampMonotonic")
-    hub.slow_answers(0.7)
+    hub.slow_answers(1.5)
     unit.kill("USR1")
     unit.wait(ActiveState="reloading")
     hub.slow_answers(0)
@@ -144,7 +144,7 @@ def test_when_a_restart_helps(unit: Unit, hub: HubStandIn) -> None:
     unit.configure("RestartSec=1")
     hub.network_down()
     unit.systemctl("start", "--no-block", NAME)
-    wait_for(lambda: unit.show("NRestarts") == "1", 20, unit.journal())
+    wait_for(lambda: int(unit.show("NRestarts")) > 0, 90, unit.journal())
     assert "Main process exited, code=exited, status=4" in unit.journal()
     hub.network_up()
     unit.wait(ActiveState="active", SubState="running")
@@ -166,9 +166,9 @@ def test_rootless(user_unit: UserUnit, hub: HubStandIn) -> None:
     unit.kill("KILL")
     unit.wait(NRestarts="1", ActiveState="active", SubState="running")
     assert unit.pid != before
-    wait_for(lambda: hub.calls("host.freeTasks"), 40, unit.journal())
+    wait_for(lambda: hub.calls("host.freeTasks"), 90, unit.journal())
     hub.cancel(task)
-    wait_for(lambda: not unit.containers(), 40)
+    wait_for(lambda: not unit.containers(), 90)
     task = running_container(unit, hub, 600)
     # A command as docs/install.md gives it.
     as_the_user = ["systemd-run", "--user", "--machine=koji-adjutant@", "--pipe", "--wait", "--collect", "--quiet"]

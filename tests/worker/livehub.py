@@ -148,7 +148,7 @@ class LiveHub:
         info: dict[str, Any] = self._ask("getTaskInfo", task_id, request=True, strict=True)
         return info | {"state_name": koji.TASK_STATES[info["state"]]}
 
-    def wait_task(self, task_id: int, timeout: float = 30.0, states: Iterable[str] = _FINAL) -> dict[str, Any]:
+    def wait_task(self, task_id: int, timeout: float = 60.0, states: Iterable[str] = _FINAL) -> dict[str, Any]:
         wanted, deadline = set(states), time.monotonic() + timeout
         while (task := self.task(task_id))["state_name"] not in wanted:
             if time.monotonic() > deadline:

@@ -53,7 +53,7 @@ def story(hub: HubStandIn, start: Callable[[], object], terminate: Callable[[], 
     def task_seen(name: str, method: str, *arguments: Any) -> None:
         hub.forget_calls()
         task = hub.make_task(method, list(arguments))
-        state = hub.wait_task(task, 30)["state_name"]
+        state = hub.wait_task(task)["state_name"]
         wait_for(lambda: hub.calls("logoutChild"))
         seen[name] = (state, calls(hub))
         try:
@@ -62,14 +62,14 @@ def story(hub: HubStandIn, start: Callable[[], object], terminate: Callable[[], 
             seen[f"result of {name}"] = (fault.faultCode, fault.faultString.splitlines()[-1])
 
     start()
-    wait_for(lambda: len(hub.calls("host.getTasks")) > 1, 30)
+    wait_for(lambda: len(hub.calls("host.getTasks")) > 1)
     # The last turn may not be over.
     seen["start and two turns"] = calls(hub, turns=True)[: 5 + 2 * len(TURN)]
     task_seen("close", "sleep", 0)
     task_seen("fail", "sleep", "bad")
     hub.forget_calls()
     task = hub.make_task("someMethod", [])  # of those that the daemon itself runs
-    seen["in the daemon"] = (hub.wait_task(task, 30)["state_name"], hub.result(task), calls(hub))
+    seen["in the daemon"] = (hub.wait_task(task)["state_name"], hub.result(task), calls(hub))
     hub.forget_calls()
     task = hub.make_task("waittest", [1, 0])  # makes tasks and waits for them; one of them fails
     wait_for(lambda: hub.task(task)["state_name"] == "CLOSED", 60)
@@ -83,7 +83,7 @@ def story(hub: HubStandIn, start: Callable[[], object], terminate: Callable[[], 
     listed(task)
     hub.forget_calls()
     hub.cancel(task)
-    wait_for(lambda: hub.calls("logoutChild"), 30)
+    wait_for(lambda: hub.calls("logoutChild"))
     seen["cancel"] = (hub.task(task)["state_name"], calls(hub))
     task = hub.make_task("sleep", [300])
     listed(task)

@@ -220,7 +220,7 @@ def test_an_idle_worker_makes_roots_before_they_are_needed(
     worker.start()
     snapshots = worker.workdir / "buildroots" / "snapshots"
     wait_for(lambda: list(snapshots.glob("*.json")), 200, worker.log.read_text())
-    wait_for(lambda: "buildArch absent x86_64: " in worker.log.read_text(), 20, worker.log.read_text())
+    wait_for(lambda: "buildArch absent x86_64: " in worker.log.read_text(), 60, worker.log.read_text())
     words = "buildroots.warm: unheard x x86_64: settings: buildroots.warm: unheard is served by no recipe"
     assert words in worker.log.read_text()
     task = offer_build(hub, world, "hz")
@@ -483,7 +483,7 @@ def test_kill_9_while_the_root_is_made(hub: AnyHub, builder: WorkerProcess, worl
     wait_for(lambda: builder.containers() and hub.calls("host.newBuildRoot"), 60)
     assert not (hub.task_dir(task) / "build.log").exists()
     builder.kill()
-    wait_for(lambda: not builder.processes(), 5)
+    wait_for(lambda: not builder.processes())
     builder.start("--force-lock")
     assert hub.wait_task(task, 200)["state_name"] == "CLOSED", _words(hub, task, builder)
     states = {row["id"]: row["state"] for row in hub.session().listBuildroots(taskID=task)}
@@ -498,13 +498,13 @@ def test_cancel_while_the_root_is_made_and_while_building(hub: AnyHub, builder: 
     task = offer_build(hub, world, "hz")
     wait_for(lambda: builder.containers() and hub.calls("host.newBuildRoot"), 60)
     hub.cancel(task)
-    wait_for(lambda: not builder.containers() and not builder.workspaces(), 20)
+    wait_for(lambda: not builder.containers() and not builder.workspaces())
     long = offer_build(hub, world, "sleeper")
     wait_for((hub.task_dir(long) / "build.log").exists, 120, _words(hub, long, builder))
     hub.cancel(long)
-    wait_for(lambda: not builder.containers() and not builder.workspaces(), 20)
+    wait_for(lambda: not builder.containers() and not builder.workspaces())
     rows = [row for number in (task, long) for row in hub.session().listBuildroots(taskID=number)]
-    wait_for(lambda: all(hub.session().getBuildroot(row["id"])["state"] == 3 for row in rows), 10)
+    wait_for(lambda: all(hub.session().getBuildroot(row["id"])["state"] == 3 for row in rows))
     assert {hub.task(number)["state_name"] for number in (task, long)} == {"CANCELED"}
     assert builder.terminate() == 0
     builder.assert_nothing_left()

@@ -34,7 +34,7 @@ def test_a_build_for_a_tag_that_is_gone_fails_with_the_hubs_words(
     repo = hub.add_repo("f45-build", tmp_path / "recipes")
     request = ["cli-build/1/x-1-1.src.rpm", "no-such-tag", "x86_64", True, {"repo_id": repo}]
     task = hub.make_task("buildArch", request, arch="x86_64")
-    assert hub.wait_task(task, timeout=30)["state_name"] == "FAILED"
+    assert hub.wait_task(task, timeout=60)["state_name"] == "FAILED"
     code, text = fault_of(hub, task)
     assert code == koji.GenericError.faultCode
     assert "No such tagInfo: 'no-such-tag'" in text
@@ -44,7 +44,7 @@ def test_an_answer_to_the_logout_is_lost_before_starting_anew(hub: HubStandIn, w
     hub.lose_answers("logout")
     worker.notified.clear()
     worker.signal(signal.SIGUSR1)
-    wait_for(worker.is_ready, 30, "it did not start anew")
+    wait_for(worker.is_ready, 60, "it did not start anew")
     assert "could not log out before starting anew" in worker.log.read_text()
     assert hub.wait_task(hub.make_task("toy", ["again"]))["state_name"] == "CLOSED"
 
@@ -75,7 +75,7 @@ def test_the_self_check_looks_at_the_images_of_the_recipes_read_last(
     hub.cancel(task)
     (toy_recipes / "other.toml").unlink()
     worker.signal(signal.SIGHUP)
-    wait_for(lambda: shown(worker)["ready"] is True, 30, "taking the recipe out is no cure")
+    wait_for(lambda: shown(worker)["ready"] is True, 60, "taking the recipe out is no cure")
 
 
 def test_a_recipe_named_like_a_task_of_kojis_own_wins_and_says_so(

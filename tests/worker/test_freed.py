@@ -30,7 +30,7 @@ def test_freed_while_a_step_runs(hub: AnyHub, make_worker: StartWorker, toy_reci
     hub.free(task)
     if again:
         hub.assign(task, hub.builder)
-    wait_for(lambda: opened(hub, task) == 2, 30, worker.log.read_text())
+    wait_for(lambda: opened(hub, task) == 2, 60, worker.log.read_text())
     assert not set(first) & set(worker.processes())
     assert len(worker.containers()) <= 1
     assert hub.wait_task(task, 40)["state_name"] == "CLOSED", worker.log.read_text()

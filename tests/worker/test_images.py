@@ -57,6 +57,6 @@ def test_without_an_image_of_a_rule_it_is_not_ready_and_names_it(
 ) -> None:
     worker, image = ruled(make_worker, registry, tmp_path, "none")
     worker.start(ready=False)
-    assert worker.wait(30) == 4
+    assert worker.wait() == 4
     assert not any("READY=1" in text for text in worker.listen())
     assert image in worker.log.read_text()

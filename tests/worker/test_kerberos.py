@@ -74,7 +74,7 @@ def worker(
 def refused(worker: WorkerProcess, hub: HubStandIn, code: int = 4) -> str:
     """What a worker that cannot log in says; it ends by itself and without a traceback."""
     worker.start(ready=False)
-    assert worker.wait(30) == code, worker.log.read_text()
+    assert worker.wait() == code, worker.log.read_text()
     text = worker.log.read_text()
     assert "Traceback" not in text
     assert hub.calls("exclusiveSession") == []
@@ -223,7 +223,7 @@ def test_the_kdc_is_down_at_the_start(hub: HubStandIn, worker: WorkerProcess, re
     words = f"the KDC does not answer: Cannot contact any KDC for realm '{realm.name}'"
     wait_for(lambda: words in worker.log.read_text())
     realm.start()
-    wait_for(worker.is_ready, 20, worker.log.read_text())
+    wait_for(worker.is_ready, 60, worker.log.read_text())
     assert worker.log.read_text().count("gssapi") == 0  # neither koji's advice nor the library's traceback at each try
     assert worker.terminate() == 0
 
@@ -241,7 +241,7 @@ def test_the_hub_is_down_at_the_start(hub: HubStandIn, worker: WorkerProcess) ->
     worker.start(ready=False)
     wait_for(lambda: "the hub does not answer" in worker.log.read_text())
     hub.network_up()
-    wait_for(worker.is_ready, 20, worker.log.read_text())
+    wait_for(worker.is_ready, 60, worker.log.read_text())
     assert worker.terminate() == 0
 
 
@@ -275,8 +275,8 @@ def test_stopping_while_the_kdc_is_down(hub: HubStandIn, worker: WorkerProcess, 
     wait_for(lambda: "the KDC does not answer" in worker.log.read_text())
     began = time.monotonic()
     worker.signal(signal.SIGTERM)
-    assert worker.wait(30) == 0
-    assert time.monotonic() - began < 15
+    assert worker.wait() == 0
+    assert time.monotonic() - began < 50
     worker.assert_nothing_left()
 
 

@@ -46,7 +46,7 @@ def test_make_watch_look_cancel_download(hub: AnyHub, worker: WorkerProcess, tmp
     long = hub.make_task("toy", ["long", 600])
     wait_for(worker.containers)
     assert koji("cancel", str(long)).returncode == 0
-    wait_for(lambda: not worker.containers(), 8)
+    wait_for(lambda: not worker.containers())
     assert "State: canceled" in koji("taskinfo", str(long)).stdout
 
 

@@ -112,8 +112,8 @@ def test_cancel_while_fetching(hub: HubStandIn, make_worker: StartWorker, toy_re
     assert worker.workspaces()
     hub.cancel(task)
     began = time.monotonic()
-    wait_for(lambda: not worker.workspaces(), 40, worker.log.read_text())
-    assert time.monotonic() - began < 10
+    wait_for(lambda: not worker.workspaces(), 90, worker.log.read_text())
+    assert time.monotonic() - began < 50  # fetching all of it would take twice as long
     assert worker.containers() == []
     assert "did not stop" not in worker.log.read_text()
     assert hub.task(task)["state_name"] == "CANCELED"

@@ -39,7 +39,7 @@ def with_certificate(make_worker: StartWorker, cert: Path, serverca: Path) -> Wo
 def refused(worker: WorkerProcess, hub: HubStandIn) -> str:
     """What a worker that cannot log in says; it ends by itself, with exit code 4, and without a traceback."""
     worker.start(ready=False)
-    assert worker.wait(30) == 4
+    assert worker.wait() == 4
     text = worker.log.read_text()
     assert "Traceback" not in text
     assert hub.calls("exclusiveSession") == []
@@ -89,7 +89,7 @@ def test_a_certificate_that_is_not_there(
     worker = with_certificate(make_worker, authority.user("builder1"), authority.bundle)
     worker.settings["hub"][key] = str(tmp_path / "none.pem")
     worker.start(ready=False)
-    assert worker.wait(30) == 3
+    assert worker.wait() == 3
     last = worker.log.read_text().splitlines()[-1]
     assert last.startswith(f"settings: hub.{key}: {tmp_path}/none.pem is no file (put the certificate there, or take ")
     assert not hub.call_log

@@ -116,7 +116,7 @@ def test_a_cancelled_task_is_noticed_by_its_logs(
     hub.cancel(task)
     with source.open("a") as file:
         file.write("two\n")
-    assert lost.wait(5)
+    assert lost.wait(60)
     with pytest.raises(NotOurs):
         logs.finish()
     assert (hub.task_dir(task) / "x.log").read_text() == "one\n"

@@ -124,7 +124,7 @@ def test_a_repo_where_the_hubs_tree_is_not(hub: HubStandIn, make_worker: StartWo
     assert (call.args[0], call.kwargs) == (task, {"msg": words})
     hub.cancel(task)
     # Builds need no tree: that is no reason to take none.
-    wait_for(lambda: shown(worker)["tasks"] == {}, 20)
+    wait_for(lambda: shown(worker)["tasks"] == {})
     assert shown(worker)["failures"] == []
     assert worker.terminate() == 0
 

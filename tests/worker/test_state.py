@@ -103,7 +103,7 @@ def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
     assert started is not None
     os.kill(parent, signal.SIGKILL)
     os.waitpid(parent, 0)
-    wait_for(lambda: not is_running(child, started), 5)
+    wait_for(lambda: not is_running(child, started))
 
 
 def test_a_job_on_the_side_says_how_it_went() -> None:

@@ -27,7 +27,7 @@ LOG = "say.log"
 
 def running(worker: WorkerProcess, hub: AnyHub, task: int) -> None:
     """Wait until the task's container says something."""
-    wait_for((hub.task_dir(task) / LOG).exists, 20, worker.log.read_text())
+    wait_for((hub.task_dir(task) / LOG).exists, 60, worker.log.read_text())
 
 
 def ends_of(hub: AnyHub, task: int) -> list[str]:
@@ -53,14 +53,16 @@ def _listed(value: object) -> list[int]:
 
 
 @pytest.mark.any_hub
-def test_cancel_while_a_step_runs(hub: AnyHub, worker: WorkerProcess) -> None:
+def test_cancel_while_a_step_runs(hub: AnyHub, make_worker: StartWorker) -> None:
+    worker = make_worker()
+    worker.settings["adjutant_container_timeouts"] = {"stop_grace": 300}
+    worker.start()
     task = hub.make_task("toy", ["long", 600])
     running(worker, hub, task)
     assert len(worker.containers()) == 1
     hub.cancel(task)
-    # One poll (1 s) and the grace (2 s); this step ends at SIGTERM.
-    wait_for(lambda: not worker.containers(), 6)
-    wait_for(lambda: not worker.workspaces(), 6)
+    wait_for(lambda: not worker.containers())  # this step ends at SIGTERM, not after the grace
+    wait_for(lambda: not worker.workspaces())
     assert hub.task(task)["state_name"] == "CANCELED"
     assert ends_of(hub, task) == []
     again = hub.make_task("toy", ["next"])
@@ -78,7 +80,7 @@ def test_cancel_of_a_step_that_ignores_sigterm(hub: AnyHub, make_worker: StartWo
     running(worker, hub, task)
     (container,) = worker.containers()
     hub.cancel(task)
-    wait_for(lambda: not worker.containers(), 10)
+    wait_for(lambda: not worker.containers())
     wait_for(lambda: f"container {container} ignored SIGTERM for 2 s and was killed" in worker.log.read_text())
     assert worker.terminate() == 0
     worker.assert_nothing_left()
@@ -94,7 +96,7 @@ def test_cancel_while_free_and_while_uploading(hub: AnyHub, worker: WorkerProces
     wait_for(lambda: [call for call in hub.calls("rawUpload") if call.args[1] == "said.txt"])
     hub.cancel(task)
     hub.slow_answers(0)
-    wait_for(lambda: not worker.workspaces(), 10)
+    wait_for(lambda: not worker.workspaces())
     assert hub.task(task)["state_name"] == "CANCELED"
     assert worker.terminate() == 0
     worker.assert_nothing_left()
@@ -106,7 +108,7 @@ def test_sigterm_frees_what_runs(hub: AnyHub, worker: WorkerProcess) -> None:
     running(worker, hub, task)
     started = time.monotonic()
     assert worker.terminate() == 0
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30  # the step would have taken ten minutes
     worker.assert_nothing_left()
     assert hub.task(task)["state_name"] == "FREE"
     assert ends_of(hub, task) == ["host.freeTasks"]
@@ -166,7 +168,7 @@ def test_kill_9_and_restart(hub: AnyHub, make_worker: StartWorker, phase: str) -
         wait_for(lambda: [call for call in hub.calls(name) if call.args[1] == "said.txt"])
     worker.kill()
     # The kernel kills the task processes with the daemon: none can close a task opened anew.
-    wait_for(lambda: not worker.processes(), 5)
+    wait_for(lambda: not worker.processes())
     hub.slow_answers(0)
     hub.forget_calls()
     worker.start("--force-lock")
@@ -193,7 +195,7 @@ def test_containers_of_a_killed_worker_are_gone_before_its_tasks_are_freed(
     worker.start("--force-lock")
     freed = wait_for(lambda: hub.calls("host.freeTasks"))[0]
     assert removed_at(container) < freed.time  # both by this host's clock
-    wait_for(lambda: not Path(f"/proc/{orphan}/cmdline").exists() or not os.path.exists(f"/proc/{orphan}/exe"), 10)
+    wait_for(lambda: not Path(f"/proc/{orphan}/cmdline").exists() or not os.path.exists(f"/proc/{orphan}/exe"))
     removed = [line for line in worker.log.read_text().splitlines() if "left by a dead process" in line]
     assert freed.args == ([task],)
     assert len(removed) == 2  # the container and the directory, both in the log before the loop began
@@ -257,7 +259,7 @@ def test_the_hub_says_it_is_offline(hub: AnyHub, worker: WorkerProcess) -> None:
     hub.offline(True)
     time.sleep(3)
     hub.offline(False)
-    assert hub.wait_task(task, 30)["state_name"] == "CLOSED", worker.log.read_text()
+    assert hub.wait_task(task)["state_name"] == "CLOSED", worker.log.read_text()
 
 
 @pytest.mark.any_hub
@@ -268,7 +270,7 @@ def test_check_ins_with_the_intervals_of_kojid(hub: AnyHub, make_worker: StartWo
     time.sleep(2.5)
     hub.offline(False)
     hub.forget_calls()
-    wait_for(lambda: hub.calls("host.updateHost"), 20)
+    wait_for(lambda: hub.calls("host.updateHost"), 45)  # the least of kojid's intervals is a minute
     assert "the hub answers again" in worker.log.read_text()
 
 
@@ -285,9 +287,9 @@ def test_sessions_expire_while_a_task_runs(hub: HubStandIn, worker: WorkerProces
     task = hub.make_task("toy", ["x", 3])
     running(worker, hub, task)
     hub.expire_session("builder1")
-    assert hub.wait_task(task, 30)["state_name"] == "CLOSED", worker.log.read_text()
+    assert hub.wait_task(task)["state_name"] == "CLOSED", worker.log.read_text()
     again = hub.make_task("toy", ["y"])
-    assert hub.wait_task(again, 30)["state_name"] == "CLOSED", worker.log.read_text()
+    assert hub.wait_task(again)["state_name"] == "CLOSED", worker.log.read_text()
     assert [call for call in hub.calls("login") if call.kwargs.get("renew")]
 
 
@@ -299,7 +301,7 @@ def test_sessions_expire_while_a_task_runs(hub: HubStandIn, worker: WorkerProces
 def test_an_answer_is_lost(hub: AnyHub, worker: WorkerProcess, method: str) -> None:
     hub.lose_answers(method)
     task = hub.make_task("toy", ["x", 1])
-    assert hub.wait_task(task, 30)["state_name"] == "CLOSED", worker.log.read_text()
+    assert hub.wait_task(task)["state_name"] == "CLOSED", worker.log.read_text()
     assert (hub.task_dir(task) / "say.log").read_text() == "said x\n"
     assert ends_of(hub, task).count("host.closeTask") == 1
     wait_for(lambda: not worker.workspaces())

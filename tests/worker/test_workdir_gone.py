@@ -18,7 +18,7 @@ def test_tasks_run_though_the_work_directory_was_removed(hub: HubStandIn, worker
     # The worker writes there all the while: taken away at one stroke, then removed.
     shutil.rmtree((worker.workdir / what).rename(worker.workdir.with_name("cleaned-away")))
     task = hub.make_task("toy", ["still here"])
-    assert hub.wait_task(task, timeout=30)["state_name"] == "CLOSED", worker.log.read_text()
+    assert hub.wait_task(task)["state_name"] == "CLOSED", worker.log.read_text()
     wait_for(lambda: shown(worker)["ready"] is True, words="engine status does not see it")
     assert worker.terminate() == 0
     worker.assert_nothing_left()

@@ -78,8 +78,8 @@ min  = 1
 '''
 
 
-def wait_for(what: Callable[[], Any], timeout: float = 20.0, words: str = "") -> Any:
-    """The first true value of `what`; AssertionError with `words` after `timeout` seconds."""
+def wait_for(what: Callable[[], Any], timeout: float = 60.0, words: str = "") -> Any:
+    """The first true value of `what`; AssertionError with `words` after `timeout` seconds, meant for a busy host."""
     deadline = time.monotonic() + timeout
     while not (value := what()):
         assert time.monotonic() < deadline, words or f"not within {timeout} s"
@@ -160,7 +160,7 @@ class WorkerProcess:
                 stderr=log,
             )
         if ready:
-            wait_for(self.is_ready, 30, f"the worker did not become ready:\n{self.log.read_text()}")
+            wait_for(self.is_ready, 90, f"the worker did not become ready:\n{self.log.read_text()}")
         return self
 
     def is_ready(self) -> bool:
