@@ -142,10 +142,12 @@ class Person:
     def close(self) -> None:
         """End her processes (podman's pause process), remove account and files."""
         for number in (signal.SIGTERM, signal.SIGKILL):
-            for pid in self.processes():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
-            time.sleep(0.3)
+            end = time.monotonic() + (0.3 if number == signal.SIGTERM else 20)
+            while (pids := self.processes()) and time.monotonic() < end:  # userdel refuses while there are some
+                for pid in pids:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, number)
+                time.sleep(0.1)
         subprocess.run(["userdel", self.name], check=False, capture_output=True)
         shutil.rmtree(self.home, ignore_errors=True)
         shutil.rmtree(self.runtime, ignore_errors=True)

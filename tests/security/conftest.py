@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 
@@ -33,7 +34,10 @@ def plain(tiny_image: str, task_image: str) -> Iterator[Plain]:
         try:
             yield made
         finally:
-            made.close()
-            for pid in person.processes():
-                os.kill(pid, 9)
-            cage.close()
+            try:
+                made.close()
+            finally:
+                for pid in person.processes():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, 9)
+                cage.close()

@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,11 +25,21 @@ from engine.worker.state import StateDirectory
 from tests.worker.workshop import wait_for
 
 
+@contextmanager
+def child_of_a_test() -> Iterator[None]:
+    """A forked child ends with this, whatever happens in it: else it would go on with the tests that follow."""
+    try:
+        yield
+    finally:
+        os._exit(0)
+
+
 def test_only_one_daemon_for_a_workdir(tmp_path: Path) -> None:
     first, second = os.fork(), StateDirectory(str(tmp_path))
     if first == 0:
-        StateDirectory(str(tmp_path)).take_lock()
-        time.sleep(60)
+        with child_of_a_test():
+            StateDirectory(str(tmp_path)).take_lock()
+            time.sleep(60)
     wait_for(lambda: second.daemon() == first)
     with pytest.raises(InfrastructureError, match=rf"another worker \(pid {first}\) runs in {tmp_path}"):
         second.take_lock()
@@ -43,8 +55,8 @@ def test_a_daemon_started_anew_waits_for_its_own_children(tmp_path: Path) -> Non
     before.take_lock()
     child = os.fork()
     if child == 0:
-        time.sleep(0.5)
-        os._exit(0)
+        with child_of_a_test():
+            time.sleep(0.5)
     before.release_lock()
     after.take_lock()
     os.waitpid(child, 0)
@@ -54,13 +66,13 @@ def test_a_daemon_started_anew_waits_for_its_own_children(tmp_path: Path) -> Non
 def test_a_task_process_of_a_dead_daemon_is_killed_before_the_lock_is_had(tmp_path: Path) -> None:
     daemon = os.fork()
     if daemon == 0:
-        state = StateDirectory(str(tmp_path))
-        state.take_lock()
-        if os.fork() == 0:  # a task process that, unlike ours, would outlive its daemon
-            state.write_task(7, method="toy")
-            time.sleep(60)
-        wait_for(lambda: state.task(7))
-        os._exit(0)
+        with child_of_a_test():
+            state = StateDirectory(str(tmp_path))
+            state.take_lock()
+            if os.fork() == 0:  # a task process that, unlike ours, would outlive its daemon
+                state.write_task(7, method="toy")
+                time.sleep(60)
+            wait_for(lambda: state.task(7))
     os.waitpid(daemon, 0)
     state = StateDirectory(str(tmp_path))
     orphan = state.task(7)
@@ -92,12 +104,12 @@ def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     parent = os.fork()
     if parent == 0:
-        middle = os.getpid()
-        if os.fork() == 0:
-            die_with_parent(middle)
-            os.write(writing, str(os.getpid()).encode())
+        with child_of_a_test():
+            middle = os.getpid()
+            if os.fork() == 0:
+                die_with_parent(middle)
+                os.write(writing, str(os.getpid()).encode())
             time.sleep(60)
-        time.sleep(60)
     child = int(os.read(reading, 20))
     started = start_time(child)
     assert started is not None
