@@ -129,7 +129,8 @@ def test_quiet_progress_still_notes(directory: TaskDirectory) -> None:
 
 
 def test_progress_on_a_terminal(directory: TaskDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "xterm")
+    for name, value in (("TERM", "xterm"), ("COLUMNS", "80"), ("LINES", "24")):  # rich asks for these first
+        monkeypatch.setenv(name, value)
     controller, terminal = pty.openpty()
     with open(terminal, "w", encoding="utf-8") as stream:
         view = shown.make_progress(
