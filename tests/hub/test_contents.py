@@ -87,6 +87,7 @@ def test_repo_of_tagged_rpms(hub: HubStandIn, session: koji.ClientSession, rpms:
     for rpm in listed:
         assert session.getRPM(rpm["id"])["payloadhash"] == rpm["payloadhash"] != ""
     pkglist = (hub.repo_dir(repo) / "x86_64" / "pkglist").read_text().split()
+    assert pkglist
     assert all((hub.repo_dir(repo) / "x86_64" / line).is_file() for line in pkglist)
     assert (hub.repo_dir(repo).parent / "latest").resolve() == hub.repo_dir(repo)
 
