@@ -258,10 +258,10 @@ SCRIPTS = [
         "fork bomb",
         "b() { b & b & while :; do sleep 30 & done; }; b & exec sleep 60",
         "failed",
-        "no end after 3 s",
+        "no end after 10 s",
         log="can't fork",
         meets="pids",
-        limits={"seconds": 3},
+        limits={"seconds": 10},
     ),
     # The seconds before a bomb: what dies before the engine watches its cgroup is "killed by signal 9" and no more.
     Script(
