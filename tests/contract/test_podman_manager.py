@@ -10,6 +10,7 @@ import signal
 import subprocess
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -195,6 +196,8 @@ def test_a_forked_child_may_use_and_close_the_manager(own: PodmanManager, tiny_i
         try:
             code = own.run(spec(tiny_image, "exit 7")).exit_code
             own.close()
+        except BaseException:
+            traceback.print_exc()  # the exit code alone would not say why
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
