@@ -17,6 +17,7 @@ Tasks: `make_task(method, args, owner=, arch=, channel=, kwargs=, ...)`, `cancel
 `run_scheduler()`.
 Trouble: `network_down()`, `network_up()`, `network_outage()` (context), `restart()` (same port, same
 state), `offline(True)`, `lose_answers(method, count)` (done, but the answer is lost), `slow_answers(s)`,
+`answer_instead(method, answer, count)` (not done; a value, a Fault or a HTTPStatus is answered),
 `expire_session(user or id)`, `close_session(user or id)`.
 Time: `clock.advance(seconds)` moves the hub's clock, so timeouts need no waiting; `settings` holds every
 interval (`run_interval` is 0.1 s here, the others are upstream's).

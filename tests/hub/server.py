@@ -11,6 +11,7 @@ import ssl
 import threading
 import urllib.parse
 from collections.abc import Callable
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -27,7 +28,7 @@ from .exports.logins import HUB_VERSION
 from .faults import as_fault
 from .tickets import TicketCheck
 
-__all__ = ["HubServer", "LostAnswers"]
+__all__ = ["HubServer", "LostAnswers", "WrongAnswers"]
 
 HUB_PATH, FILES_PATH = "/kojihub", "/kojifiles"
 LOGIN_PATH = HUB_PATH + "/ssllogin"
@@ -53,6 +54,32 @@ class LostAnswers:
         return False
 
 
+class _Instead(Exception):
+    """This answer instead of the call's own."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+
+@define
+class WrongAnswers:
+    """Calls that are not carried out, and what is answered instead: a value, a Fault, or the web server's status."""
+
+    lock: threading.Lock = field(factory=threading.Lock)
+    wanted: list[tuple[str, Any]] = field(factory=list)
+
+    def add(self, method: str, answer: Any, count: int) -> None:
+        with self.lock:
+            self.wanted += [(method, answer)] * count
+
+    def meet(self, method: str) -> None:
+        with self.lock:
+            for index, (name, answer) in enumerate(self.wanted):
+                if name == method:
+                    del self.wanted[index]
+                    raise _Instead(answer)
+
+
 class HubServer:
     """Listens on 127.0.0.1; `open` and `close` may alternate, the port stays."""
 
@@ -65,6 +92,7 @@ class HubServer:
     ) -> None:
         self.dispatcher = dispatcher
         self.lost = LostAnswers()
+        self.wrong = WrongAnswers()
         self.port = port
         self.tls = tls
         self.tickets = tickets  #: for logins by Kerberos
@@ -166,6 +194,12 @@ class _Request(BaseHTTPRequestHandler):
             else:
                 method, answer = self._call(query, body, remote_user)
             text = dumps((answer,), methodresponse=1, allow_none=1)
+        except _Instead as instead:
+            if isinstance(instead.answer, HTTPStatus):
+                self.send_error(instead.answer)
+                return
+            fault = isinstance(instead.answer, Fault)
+            text = dumps(instead.answer if fault else (instead.answer,), methodresponse=1, allow_none=1)
         except Fault as fault:
             text = dumps(fault)
         except Exception as error:  # noqa: BLE001 (a request no call could be made of)
@@ -201,9 +235,11 @@ class _Request(BaseHTTPRequestHandler):
             raise koji.GenericError(msg)
         params, method = loads(body)
         name = str(method)
+        self.hub.wrong.meet(name)
         return name, self.hub.dispatcher.call(evolve(self._credentials(query), remote_user=remote_user), name, params)
 
     def _upload(self, query: dict[str, str], body: bytes) -> Any:
+        self.hub.wrong.meet("rawUpload")
         path, name = query.get("filepath", ""), query.get("filename", "")
         offset, overwrite = int(query.get("offset") or 0), query.get("overwrite") in {"1", "True", "true"}
         details = {"offset": offset, "overwrite": overwrite, "size": len(body)}

@@ -144,6 +144,13 @@ class HubStandIn(Contents):
         """
         self.server.lost.add(method, count)
 
+    def answer_instead(self, method: str, answer: Any, count: int = 1) -> None:
+        """Answer the next `count` calls of `method` with a value, a Fault or a HTTPStatus, and do nothing.
+
+        They are not in the call log. A raw upload's method is "rawUpload".
+        """
+        self.server.wrong.add(method, answer, count)
+
     def slow_answers(self, seconds: float, since: str = "") -> None:
         """Let every answer wait `seconds`, with `since` only from the next call of that method on; 0 ends that."""
         self.server.slow_since = (since, seconds) if since else None
