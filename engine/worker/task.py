@@ -78,13 +78,18 @@ class RecipeTask(koji.tasks.BaseTaskHandler):  # type: ignore[misc]  # koji has 
         return self.recipe.weight
 
     def checkHost(self, hostdata: Mapping[str, Any]) -> bool:  # noqa: N802 - koji's name
-        """May this host's architectures build for the tag (contract 4.0 "tag arches")? Others' tasks: yes."""
+        """May this host's architectures build for the tag (contract 4.0 "tag arches")? Others' tasks: yes.
+
+        Also where that cannot be found out: the task itself ends with the right words, or meets a hub that is well
+        again. What is raised here koji's TaskManager takes for a no, and refuses the task for good.
+        """
         try:
             request = self._request({"id": self.id})
-        except koji.ParameterError:
-            return True  # it will fail with the right words
-        arches = hostdata.get("arches") or ""
-        return hub_facts.fits_host(self.session, self.recipe, request, self.context.settings, arches)
+            arches = hostdata.get("arches") or ""
+            return hub_facts.fits_host(self.session, self.recipe, request, self.context.settings, arches)
+        except Exception as error:  # noqa: BLE001 - see above
+            self.logger.warning("task %d: cannot tell whether it suits this host: %s", self.id, error)
+            return True
 
     def run(self) -> Any:
         """The task's result; koji errors, RefuseTask or SystemExit otherwise."""
