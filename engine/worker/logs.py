@@ -1,21 +1,23 @@
 """Logs grow on the hub while the task runs: a thread sends what was added, at least once a second.
 
 What koji's own incremental upload lacks: it only logs a piece that did not arrive whole, and a log that is
-listed in a result must be complete (contract 3.4, trap 15). Here `finish` raises instead.
+listed in a result must be complete (contract 3.4, trap 15). Here what did not arrive is sent again as long as the task
+runs, for a hub may be well again, and then `finish` raises.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import koji
-import koji.daemon
-from koji.util import adler32_constructor
+from koji.util import adler32_constructor, base64encode
 
 from engine.core.errors import InfrastructureError
 
@@ -23,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 INTERVAL = 0.5
 """Seconds between two looks at the logs; the hub lags less than 2 s behind."""
+AFTER_ERROR = 5.0
+"""Seconds until the next look when the hub could not take something."""
 PIECE = 1024 * 1024
 TRIES = 6
 
@@ -72,7 +76,7 @@ class LogUploader:
         Raises NotOurs, or InfrastructureError when something did not arrive.
         """
         self.stop()
-        if self._error is None:
+        if not isinstance(self._error, NotOurs):
             self._round()
         if isinstance(self._error, NotOurs):
             raise self._error
@@ -95,21 +99,25 @@ class LogUploader:
         return names
 
     def _work(self) -> None:
-        while not self._ending and self._error is None:
+        while not self._ending and not isinstance(self._error, NotOurs):
             self._round()
-            self._wake.wait(INTERVAL)
+            self._wake.wait(INTERVAL if self._error is None else AFTER_ERROR)
 
     def _round(self) -> None:
-        try:
-            for log in list(self._logs.values()):
+        """Send what is new. `_error` is then what went wrong in this round, if anything."""
+        before, self._error = self._error, None
+        for log in list(self._logs.values()):
+            try:
                 self._send(log)
-        except koji.ActionNotAllowed as error:
-            self._error = NotOurs(str(error))
-            if self._lost is not None:
-                self._lost()
-        except Exception as error:
-            logger.exception("uploading logs failed")
-            self._error = error
+            except koji.ActionNotAllowed as error:
+                self._error = NotOurs(str(error))
+                if self._lost is not None:
+                    self._lost()
+                return
+            except Exception as error:
+                self._error = error
+                if before is None:
+                    logger.exception("uploading %s failed; it is tried again", log.name)
 
     def _send(self, log: _Log) -> None:
         try:
@@ -122,13 +130,9 @@ class LogUploader:
                 return
             before = log.sent
             file.seek(log.sent)
-            if not self.session.opts.get("use_fast_upload"):
-                koji.daemon.incremental_upload(self.session, log.name, file, self.directory, logger=logger)
-                log.sent = file.tell()
-            else:
-                while piece := file.read(PIECE):
-                    self._put(log.name, log.sent, piece)
-                    log.sent += len(piece)
+            while piece := file.read(PIECE):
+                self._put(log.name, log.sent, piece)
+                log.sent += len(piece)
         if self.timestamps:
             self._stamp(log, before)
 
@@ -145,16 +149,20 @@ class LogUploader:
 
     def _put(self, name: str, offset: int, piece: bytes) -> None:
         """One piece at its place, repeated until the hub has exactly that."""
-        wanted = adler32_constructor(piece).hexdigest()
         for attempt in range(TRIES):
-            try:
-                answer = self.session.rawUpload(piece, offset, self.directory, name, overwrite=True)
-            except koji.LockError:
-                answer = None
-            if answer and answer["hexdigest"] == wanted and int(answer["size"]) == len(piece):
-                return
+            with suppress(koji.LockError):
+                if self._arrives(name, offset, piece):
+                    return
             time.sleep(0.2 * 2**attempt)
         raise InfrastructureError(f"{name} did not arrive whole at offset {offset}, {TRIES} times")
+
+    def _arrives(self, name: str, offset: int, piece: bytes) -> bool:
+        if not self.session.opts.get("use_fast_upload"):
+            digest = ("sha256", hashlib.sha256(piece).hexdigest())
+            return bool(self.session.uploadFile(self.directory, name, len(piece), digest, offset, base64encode(piece)))
+        answer = self.session.rawUpload(piece, offset, self.directory, name, overwrite=True)
+        wanted = adler32_constructor(piece).hexdigest()
+        return bool(answer["hexdigest"] == wanted and int(answer["size"]) == len(piece))
 
 
 def stamps_name(name: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import koji
 import pytest
+from koji.xmlrpcplus import Fault
 
 from engine.core.errors import InfrastructureError
 from engine.worker.logs import LogUploader, NotOurs
@@ -146,6 +147,46 @@ def test_a_hub_that_cannot_store_a_log_is_an_infrastructure_failure(
     logs.start()
     with pytest.raises(InfrastructureError, match="logs could not be uploaded"):
         logs.finish()
+
+
+def test_what_the_hub_could_not_take_is_sent_again(
+    hub: HubStandIn, session: WorkerSession, task: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A build of hours is not lost because the hub's database was restarted in its first minute."""
+    logs = LogUploader(session, task)
+    for name in ("a.log", "b.log"):
+        logs.add(name, str(tmp_path / name))
+        (tmp_path / name).write_text("one\n")
+    hub.answer_instead("rawUpload", Fault(1, "<class 'psycopg2.OperationalError'>: terminating connection"), 2)
+    logs.start()
+    wait_for((hub.task_dir(task) / "b.log").exists, 20)
+    with (tmp_path / "a.log").open("a") as file:
+        file.write("two\n")
+    assert logs.finish() == ("a.log", "b.log")
+    assert (hub.task_dir(task) / "a.log").read_text() == "one\ntwo\n"
+    assert [record.getMessage() for record in caplog.records if record.name == "engine.worker.logs"] == [
+        "uploading a.log failed; it is tried again", "uploading b.log failed; it is tried again",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", [1, 6], ids=["once", "always"])
+def test_without_fast_uploads_a_log_is_whole_too(
+    hub: HubStandIn, session: WorkerSession, task: int, tmp_path: Path, wrong: int
+) -> None:
+    """uploadFile says False where a piece did not arrive whole (contract trap 16)."""
+    session.opts["use_fast_upload"] = False
+    (tmp_path / "x.log").write_bytes(b"0123456789abcdef" * 100_000)
+    logs = LogUploader(session, task, timestamps=True)
+    logs.add("x.log", str(tmp_path / "x.log"))
+    hub.answer_instead("uploadFile", False, wrong)
+    if wrong > 1:
+        with pytest.raises(InfrastructureError, match="x.log did not arrive whole at offset 0, 6 times"):
+            logs.finish()
+        return
+    assert logs.finish() == ("x.log", "x.log-ts.log")
+    assert (hub.task_dir(task) / "x.log").read_bytes() == (tmp_path / "x.log").read_bytes()
+    assert (hub.task_dir(task) / "x.log-ts.log").read_text().endswith(" 1600000\n")
+    assert hub.calls("rawUpload") == []
 
 
 @pytest.mark.any_hub
