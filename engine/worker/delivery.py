@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
@@ -29,6 +30,8 @@ ENVIRONMENT_LOG, ROOT_LOG, OUTPUT_LOG, PLAN_LOG = "mock_config.log", "root.log",
 """What the environment was, how it was made, and what was done in it, under the names that people and tools look for
 (contract 3.4, appendix F); and the plan."""
 LOG_LIMIT = 64 * 1024 * 1024
+UPLOADS = 4
+"""Tries of one file, in some seven seconds, of which each has the tries that every call has."""
 
 
 class RunningTask(Protocol):
@@ -192,7 +195,7 @@ class HubDelivery:
                     raise
             try:
                 self._upload(outcome.artifacts, workspace)
-            except (koji.GenericError, OSError) as error:
+            except (InfrastructureError, koji.GenericError, OSError) as error:
                 if outcome.failure is None or self.task.stop.requested:
                     raise
                 self.note(f"not uploaded: {error}")  # the task fails by its own words
@@ -209,7 +212,24 @@ class HubDelivery:
         for group in artifacts:
             for file in group.files if group.upload else ():
                 self._record(f"uploading {file.name}")
-                self.task.session.uploadWrapper(os.path.join(workspace, file.source), directory, file.name)
+                self._upload_file(os.path.join(workspace, file.source), directory, file.name)
+
+    def _upload_file(self, path: str, directory: str, name: str) -> None:
+        """As often as it takes for the hub to have exactly this, but not for ever: InfrastructureError then.
+
+        koji's uploadWrapper compares sizes and checksums, and repeats nothing (contract 3.4).
+        """
+        for attempt in range(UPLOADS):
+            try:
+                self.task.session.uploadWrapper(path, directory, name)
+                return
+            except (koji.ActionNotAllowed, koji.AuthError):  # cancelled, or this session is none any more
+                raise
+            except (koji.GenericError, koji.xmlrpcplus.Fault) as error:
+                self.task.logger.warning("task %d: uploading %s: %s", self.task.id, name, error)
+                if attempt == UPLOADS - 1:
+                    raise InfrastructureError(f"{name} could not be uploaded, {UPLOADS} times: {error}") from None
+            time.sleep(2.0**attempt)
 
 
 def environment_text(plan: Plan, facts: Facts, notes: Sequence[str]) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from http import HTTPStatus
 from pathlib import Path
 
+import koji
 import pytest
 from koji.xmlrpcplus import Fault
 
 from tests.hub import HubStandIn
 from tests.worker.conftest import StartWorker
-from tests.worker.workshop import fault_of
+from tests.worker.test_trouble import ends_of, running
+from tests.worker.workshop import WorkerProcess, fault_of, wait_for
 
 DATABASE = Fault(1, "<class 'psycopg2.OperationalError'>: server closed the connection unexpectedly")
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -31,3 +33,29 @@ def test_a_host_check_that_cannot_be_made_refuses_nothing(
     assert hub.wait_task(task)["state_name"] == "FAILED"
     assert "No such file on the hub" in fault_of(hub, task)[1]
     assert hub.calls("host.refuseTask") == []
+
+
+WRONG = {"size": 1, "hexdigest": "00000000", "offset": 0, "fileverify": "adler32"}
+FULL = Fault(1, "<class 'OSError'>: [Errno 28] No space left on device")
+LOCKED = Fault(koji.LockError.faultCode, "another upload of this file is under way")
+
+
+@pytest.mark.podman
+@pytest.mark.parametrize("answer", [WRONG, FULL, LOCKED], ids=["wrong digest", "disk full", "locked"])
+def test_a_file_that_did_not_arrive_is_sent_again(hub: HubStandIn, worker: WorkerProcess, answer: object) -> None:
+    task = hub.make_task("toy", ["x", 2])
+    running(worker, hub, task)  # its log is there: what comes next is the file
+    hub.answer_instead("rawUpload", answer, 2)
+    assert hub.wait_task(task)["state_name"] == "CLOSED"
+    assert (hub.task_dir(task) / "said.txt").read_text() == "x"
+
+
+@pytest.mark.podman
+def test_a_file_that_never_arrives_is_not_the_packages_fault(hub: HubStandIn, worker: WorkerProcess) -> None:
+    task = hub.make_task("toy", ["x", 2])
+    running(worker, hub, task)
+    hub.answer_instead("rawUpload", FULL, 4)
+    wait_for(lambda: ends_of(hub, task), 30)
+    assert ends_of(hub, task) == ["host.refuseTask"]
+    (refusal,) = hub.calls("host.refuseTask")
+    assert refusal.kwargs["msg"].startswith("said.txt could not be uploaded, 4 times: ")
