@@ -62,6 +62,14 @@ class WorkerSession(koji.ClientSession):  # type: ignore[misc]  # koji has no ty
         if before and sinfo and before["session-id"] == sinfo["session-id"] and callnum is not None:
             self.callnum = callnum
 
+    def _renew_session(self) -> None:
+        """As koji's, which without a login tries once: a hub that is away for a moment would end worker or task."""
+        self.opts["anon_retry"] = True
+        try:
+            super()._renew_session()
+        finally:
+            self.opts["anon_retry"] = False
+
     def _callMethod(  # noqa: N802 - koji's name
         self, name: str, args: Any, kwargs: Any = None, retry: bool = True
     ) -> Any:

@@ -8,6 +8,7 @@ import signal
 import time
 from contextlib import suppress
 from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
@@ -287,7 +288,9 @@ def test_sessions_expire_while_a_task_runs(hub: HubStandIn, worker: WorkerProces
     task = hub.make_task("toy", ["x", 3])
     running(worker, hub, task)
     hub.expire_session("builder1")
+    hub.answer_instead("login", HTTPStatus.SERVICE_UNAVAILABLE, 4)  # it is away for a moment just then
     assert hub.wait_task(task)["state_name"] == "CLOSED", worker.log.read_text()
+    assert len(hub.calls("host.openTask")) == 1
     again = hub.make_task("toy", ["y"])
     assert hub.wait_task(again)["state_name"] == "CLOSED", worker.log.read_text()
     assert [call for call in hub.calls("login") if call.kwargs.get("renew")]
