@@ -45,6 +45,7 @@ FINAL_SWEEP = 120.0
 UPKEEP_LIMIT = 1800.0
 HUB_PATIENCE, OPENING_PATIENCE = 5.0, 20.0
 """Seconds after a stop signal that a call gets which waits for a hub that hangs; while a task is opened."""
+STOPS = (signal.SIGTERM, signal.SIGINT)
 MARGIN = 5.0
 """Seconds that a turn may take longer than the last one before a check-in comes late."""
 SELF_CHECK = 300.0
@@ -192,6 +193,7 @@ class Daemon:
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGUSR1, restart)
         signal.signal(signal.SIGHUP, reload)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)  # held back by who started anew
 
     def _handle_signals(self, manager: Manager) -> None:
         """For the loop. What raises here does so within hub calls only; `Manager` knows its tasks all the same."""
@@ -250,6 +252,7 @@ class Daemon:
                     self._sleep(SOON if manager.ending else float(self.config.hub.sleeptime))
         except koji.tasks.ServerRestart:
             self._restart(manager)
+            return EXIT_OK  # a stop signal came meanwhile
         except (koji.tasks.ServerExit, _StopNow):
             pass
         self._shut_down(manager, patient=code == EXIT_OK)
@@ -383,18 +386,29 @@ class Daemon:
             self._sleep(min(left, SOON if manager.ending else float(self.config.hub.sleeptime)))
 
     def _restart(self, manager: Manager) -> None:
-        """All tasks have ended: become a new process of the same command line, and the same pid."""
+        """All tasks have ended: become a new process of the same command line, and the same pid; or end, if told so."""
         logger.info("restarting")
+        # What they ask for happens now. Until the new process has handlers of its own a signal would end it.
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self.notifier.send(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
         # They would go on as children of the new process, and hold the lock it needs.
         if self._upkeep is not None:
             self._upkeep.kill()
         manager.end_jobs()
+        manager.session.give_up_retrying()
         try:
+            self._waiting_for_hub = True
             manager.session.logout()
-        except Exception as error:
-            logger.warning("could not log out before starting anew: %s", error)
+        except (Exception, _StopNow) as error:
+            logger.warning("could not log out before starting anew: %s", str(error) or "told to stop")
+            manager.session._forget()  # or koji tries again when the process ends
+        finally:
+            self._waiting_for_hub = False
         self._containers().close()
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # the new process takes them up
+        if self._stops:
+            return
         self.name.release()
         self.state.release_lock()
         signal.set_wakeup_fd(-1)
