@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
-import select
-import signal
 import sys
 import time
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
-from types import FrameType
 from typing import Any
 
 import koji
@@ -34,6 +31,7 @@ from engine.worker.options import MAX_CHECK_IN
 from engine.worker.processes import SideJob
 from engine.worker.recipes import ServedRecipes
 from engine.worker.session import WorkerSession, connect, require_credentials
+from engine.worker.signals import Signals, StopNow
 from engine.worker.state import StateDirectory
 from engine.worker.task import TaskContext, task_classes
 
@@ -43,16 +41,9 @@ SOON = 0.5
 """Seconds between two looks while something ends."""
 FINAL_SWEEP = 120.0
 UPKEEP_LIMIT = 1800.0
-HUB_PATIENCE, OPENING_PATIENCE = 5.0, 20.0
-"""Seconds after a stop signal that a call gets which waits for a hub that hangs; while a task is opened."""
-STOPS = (signal.SIGTERM, signal.SIGINT)
 MARGIN = 5.0
 """Seconds that a turn may take longer than the last one before a check-in comes late."""
 SELF_CHECK = 300.0
-
-
-class _StopNow(BaseException):
-    """A stop signal while a call waits for a hub that is away or hangs. No Exception: koji would try the call again."""
 
 
 class Daemon:
@@ -66,16 +57,10 @@ class Daemon:
         self.started = time.time()
         self.version = version("koji-adjutant")
         self._podman: PodmanManager | None = None
-        self._stops = 0
-        self._reload = False
-        self._restart_asked = False
-        self._waiting_for_hub = False
+        self.signals = Signals()
         self._turn_began = 0.0
         self._upkeep: SideJob | None = None
         self._pace = UpkeepPace(often=bool(config.settings.buildroots.warm))
-        self._wake, self._wake_write = os.pipe()
-        os.set_blocking(self._wake, False)
-        os.set_blocking(self._wake_write, False)
 
     def run(self) -> int:
         """Start, serve, stop. BadInput or InfrastructureError when it cannot start."""
@@ -83,7 +68,7 @@ class Daemon:
         koji.pathinfo.topdir = koji.BASEDIR = self.config.settings.topdir
         require_credentials(self.config.hub)
         self.notifier.status("starting")
-        self._handle_signals_at_start()
+        self.signals.at_start()
         self.recipes.load()
         if not self.recipes.recipes:
             raise BadInput(self.recipes.problems or [Problem("settings", "worker.recipes", "no recipe was found")])
@@ -134,15 +119,14 @@ class Daemon:
                 cure = "koji add-host NAME ARCHES makes one, with the worker's user as its name"
                 raise InfrastructureError(f"hub {self.config.hub.server}: {error} ({cure})") from None
             raise
-        self._handle_signals(manager)
+        self.signals.for_loop(
+            hub_is_away=lambda: manager.session.away_since is not None, opening=lambda: manager.taking is not None
+        )
         self._containers().let_go()  # from here on only forked processes ask podman
         try:
             return self._loop(manager)
         finally:
-            # Python gives up its handlers as it ends; the alarm of a SIGTERM would then kill the process.
-            signal.signal(signal.SIGALRM, signal.SIG_IGN)
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.set_wakeup_fd(-1)
+            self.signals.at_end()
 
     def _manager(self, session: WorkerSession, housekeeping: Housekeeping, images: list[str]) -> Manager:
         # Only the holder of the session may judge what is left over (contract trap 1).
@@ -176,51 +160,6 @@ class Daemon:
         )
         manager.set_task_classes(task_classes(self.recipes.recipes, context))
 
-    # Signals
-
-    def _handle_signals_at_start(self) -> None:
-        """Before anything is started that would stay: SIGTERM unwinds what there is, exit code 0."""
-
-        def stop(_number: int, _frame: FrameType | None) -> None:
-            raise SystemExit(EXIT_OK)
-
-        def restart(_number: int, _frame: FrameType | None) -> None:
-            self._restart_asked = True
-
-        def reload(_number: int, _frame: FrameType | None) -> None:
-            self._reload = True
-
-        signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGUSR1, restart)
-        signal.signal(signal.SIGHUP, reload)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)  # held back by who started anew
-
-    def _handle_signals(self, manager: Manager) -> None:
-        """For the loop. What raises here does so within hub calls only; `Manager` knows its tasks all the same."""
-
-        patience = 0.0
-
-        def stop(_number: int, _frame: FrameType | None) -> None:
-            nonlocal patience
-            patience = time.monotonic() + OPENING_PATIENCE
-            self._stops += 1
-            if self._waiting_for_hub and (manager.session.away_since is not None or self._stops > 1):
-                raise _StopNow
-            signal.setitimer(signal.ITIMER_REAL, HUB_PATIENCE)
-
-        def out_of_patience(_number: int, _frame: FrameType | None) -> None:
-            if self._waiting_for_hub and manager.taking is not None and time.monotonic() < patience:
-                signal.setitimer(signal.ITIMER_REAL, HUB_PATIENCE)  # a slow hub may open the task later
-            elif self._waiting_for_hub:
-                raise _StopNow
-
-        signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGINT, stop)
-        signal.signal(signal.SIGALRM, out_of_patience)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-
     # The loop
 
     def _loop(self, manager: Manager) -> int:
@@ -230,7 +169,7 @@ class Daemon:
         self.notifier.status("asking the hub for tasks")
         logger.info("ready: %s", ", ".join(sorted(self.recipes.recipes)))
         try:
-            while not self._stops:
+            while not self.signals.stops:
                 try:
                     taken = self._turn(manager, skip_buildroots=taken)
                 except koji.RetryError as error:
@@ -253,7 +192,7 @@ class Daemon:
         except koji.tasks.ServerRestart:
             self._restart(manager)
             return EXIT_OK  # a stop signal came meanwhile
-        except (koji.tasks.ServerExit, _StopNow):
+        except (koji.tasks.ServerExit, StopNow):
             pass
         self._shut_down(manager, patient=code == EXIT_OK)
         return code
@@ -262,23 +201,22 @@ class Daemon:
         """One pass as kojid makes it (contract 2.2); True when a task was taken."""
         self.notifier.alive()
         self._turn_began = time.time()
-        if self._reload:
-            self._reload = False
+        if self.signals.reload:
+            self.signals.reload = False
             self.recipes.load()
             logger.info("read recipes again: %s", ", ".join(sorted(self.recipes.recipes)) or "none is left")
             self._offer(manager)
             manager.outage.resume()
-        manager.restart_pending = manager.restart_pending or self._restart_asked
-        self._waiting_for_hub = True
+        manager.restart_pending = manager.restart_pending or self.signals.restart
         try:
-            if not skip_buildroots:
-                manager.updateBuildroots(nolocal=True)
-            manager.updateTasks()
-            if self._stops and not manager.stopping:
-                return False  # what is taken now would only be freed again
-            return manager.getNextTask()
+            with self.signals.cut_off():
+                if not skip_buildroots:
+                    manager.updateBuildroots(nolocal=True)
+                manager.updateTasks()
+                if self.signals.stops and not manager.stopping:
+                    return False  # what is taken now would only be freed again
+                return manager.getNextTask()
         finally:
-            self._waiting_for_hub = False
             self._keep_up(manager)
 
     def _keep_up(self, manager: Manager) -> None:
@@ -287,7 +225,7 @@ class Daemon:
             if self._upkeep.result:
                 logger.warning("looking after stored roots: %s", self._upkeep.result)
             self._upkeep = None
-        busy, ending = bool(manager.pids), manager.restart_pending or manager.stopping or bool(self._stops)
+        busy, ending = bool(manager.pids), manager.restart_pending or manager.stopping or bool(self.signals.stops)
         if self._upkeep is None and not ending and self._pace.due(time.monotonic(), busy=busy):
             housekeeping = Housekeeping(
                 self.config.settings, self._containers, hub=self.config.hub, recipes=self.recipes.recipes
@@ -303,12 +241,7 @@ class Daemon:
     def _sleep(self, seconds: float) -> None:
         """Until `seconds` are over or a signal comes; never so long that the hub would miss us."""
         most = MAX_CHECK_IN - (time.time() - self._turn_began) - MARGIN
-        select.select([self._wake], [], [], max(0.0, min(seconds, most)))
-        try:
-            while os.read(self._wake, 512):
-                pass
-        except BlockingIOError:
-            pass
+        self.signals.sleep(min(seconds, most))
 
     def _tell(self, manager: Manager) -> None:
         tasks = len(manager.pids)
@@ -332,7 +265,7 @@ class Daemon:
             "started": self.started,
             "written": time.time(),
             "sleeptime": self.config.hub.sleeptime,
-            "stopping": bool(self._stops),
+            "stopping": bool(self.signals.stops),
             "recipes": {method: str(self.recipes.files[method]) for method in self.recipes.recipes},
             "problems": [str(problem) for problem in self.recipes.problems],
         }
@@ -374,11 +307,11 @@ class Daemon:
 
     def _wait_for_tasks(self, manager: Manager) -> None:
         deadline = time.monotonic() + self.config.worker.shutdown_timeout
-        while manager.pids and self._stops < 2 and time.monotonic() < deadline:
+        while manager.pids and self.signals.stops < 2 and time.monotonic() < deadline:
             self.notifier.status(f"stopping; waiting for {len(manager.pids)} tasks")
             try:
                 self._turn(manager, skip_buildroots=True)
-            except (Exception, _StopNow) as error:
+            except (Exception, StopNow) as error:
                 logger.warning("while stopping: %s", error)
                 manager.reap()
             self._tell(manager)
@@ -388,9 +321,7 @@ class Daemon:
     def _restart(self, manager: Manager) -> None:
         """All tasks have ended: become a new process of the same command line, and the same pid; or end, if told so."""
         logger.info("restarting")
-        # What they ask for happens now. Until the new process has handlers of its own a signal would end it.
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self.signals.before_anew()
         self.notifier.send(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
         # They would go on as children of the new process, and hold the lock it needs.
         if self._upkeep is not None:
@@ -398,19 +329,16 @@ class Daemon:
         manager.end_jobs()
         manager.session.give_up_retrying()
         try:
-            self._waiting_for_hub = True
-            manager.session.logout()
-        except (Exception, _StopNow) as error:
+            with self.signals.cut_off():
+                manager.session.logout()
+        except (Exception, StopNow) as error:
             logger.warning("could not log out before starting anew: %s", str(error) or "told to stop")
             manager.session._forget()  # or koji tries again when the process ends
-        finally:
-            self._waiting_for_hub = False
         self._containers().close()
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # the new process takes them up
-        if self._stops:
+        self.signals.hold_back_stops()
+        if self.signals.stops:
             return
         self.name.release()
         self.state.release_lock()
-        signal.set_wakeup_fd(-1)
         self.notifier.restore()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell is the point
