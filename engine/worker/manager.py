@@ -14,12 +14,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import koji
 import koji.daemon
 import koji.tasks
 
+from engine.core.errors import InfrastructureError
 from engine.worker.options import WorkerOptions
 from engine.worker.outage import Outage
 from engine.worker.processes import SideJob, die_with_parent, kill_group
@@ -165,13 +166,18 @@ class Manager(koji.daemon.TaskManager):  # type: ignore[misc]  # koji has no typ
         child = self.session.subsession()
         session_id: int = child.sinfo["session-id"]
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
-        pid = os.fork()
-        if pid:
-            self.pids[handler.id], self.subsessions[handler.id] = pid, session_id
-            self.taken[handler.id] = time.time()
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            child._forget()
-            return pid, session_id
+        try:
+            pid = os.fork()
+            if pid:
+                self.pids[handler.id], self.subsessions[handler.id] = pid, session_id
+                self.taken[handler.id] = time.time()
+                return pid, session_id
+        except OSError as error:
+            self._no_process(handler, error)
+        finally:
+            if os.getpid() == self.process:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                child._forget()
         try:
             self._be_task_process(handler)
             self.session._forget()
@@ -186,6 +192,13 @@ class Manager(koji.daemon.TaskManager):  # type: ignore[misc]  # koji has no typ
                     child.logout()
             finally:
                 os._exit(0)
+
+    def _no_process(self, handler: Any, error: OSError) -> NoReturn:
+        """This host's limit of processes or its memory is reached: another host takes the task."""
+        text = f"no process can be started: {error.strerror}"
+        self.outage.note(handler.id, handler.method, text)
+        self.session.host.refuseTask(handler.id, msg=text)
+        raise InfrastructureError(f"task {handler.id}: {text}") from None
 
     def _be_task_process(self, handler: Any) -> None:
         stop = getattr(handler, "stop", None) or StopRequest()

@@ -60,7 +60,13 @@ class SideJob:
         self._deadline = time.monotonic() + limit
         self._pipe = reading
         self.result: str | None = None
-        self.pid = os.fork()
+        try:
+            self.pid = os.fork()
+        except OSError as error:
+            os.close(reading)
+            os.close(writing)
+            self.result = f"no process can be started: {error.strerror}"
+            return
         if self.pid:
             os.close(writing)
             return
