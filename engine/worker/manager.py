@@ -171,13 +171,13 @@ class Manager(koji.daemon.TaskManager):  # type: ignore[misc]  # koji has no typ
             if pid:
                 self.pids[handler.id], self.subsessions[handler.id] = pid, session_id
                 self.taken[handler.id] = time.time()
+                child._forget()  # before a signal can raise: a session that is dropped logs itself out
                 return pid, session_id
         except OSError as error:
             self._no_process(handler, error)
         finally:
             if os.getpid() == self.process:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-                child._forget()
         try:
             self._be_task_process(handler)
             self.session._forget()

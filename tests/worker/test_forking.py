@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.hub import HubStandIn
+from tests.worker.workshop import wait_for
 
 TAKE = """
 import os, resource, signal, sys, time
@@ -107,3 +108,9 @@ print(job.ended(), job.result, os.listdir("/proc/self/fd") == before)
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said == "True no process can be started: Resource temporarily unavailable True\n"
+
+
+def test_a_signal_at_the_fork_does_not_log_the_task_out(hub: HubStandIn, folder: Path) -> None:
+    task = hub.make_task("sleep", [1])
+    assert f"interrupted [{task}]" in take(hub, folder, "signal")
+    wait_for(lambda: hub.task(task)["state_name"] == "CLOSED", 5)
