@@ -25,7 +25,7 @@ class Outage:
         self.options, self._check = options, check
         self.failures: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self._in_a_row = 0
-        self._until: float | None = None
+        self._until: float | None = None  # by the clock that nobody sets
         self._job: SideJob | None = None
 
     @property
@@ -41,7 +41,7 @@ class Outage:
         self._in_a_row += 1
         if self._in_a_row >= self.options.failures and self._until is None:
             logger.error("%d infrastructure failures in a row; taking no tasks. Last: %s", self._in_a_row, text)
-            self._until = time.time() + self.options.pause
+            self._until = time.monotonic() + self.options.pause
 
     def over(self) -> None:
         """A task got through."""
@@ -50,7 +50,7 @@ class Outage:
     def resume(self) -> None:
         """Run the self-check now, if the worker took itself out."""
         if self._until is not None:
-            self._until = time.time()
+            self._until = time.monotonic()
 
     def close(self) -> None:
         """End a self-check that runs."""
@@ -70,11 +70,11 @@ class Outage:
                 # One more failure and it is out again.
                 self._until, self._in_a_row = None, self.options.failures - 1
                 return ""
-            self._until = time.time() + self.options.pause
+            self._until = time.monotonic() + self.options.pause
             self.note(0, "self-check", words)
-        if time.time() >= self._until:
+        if time.monotonic() >= self._until:
             self._job = SideJob(self._check, CHECK_LIMIT)
             return "self-check is running"
-        left = max(0, int(self._until - time.time()))
+        left = max(0, int(self._until - time.monotonic()))
         last = self.failures[-1]["text"] if self.failures else ""
         return f"{self._in_a_row} infrastructure failures in a row, next self-check in {left} s; last: {last}"

@@ -20,6 +20,8 @@ from engine.adapters.worker_names import WorkerName, elsewhere
 from engine.cli.gc import gc
 from engine.core.errors import BadInput, InfrastructureError
 from engine.worker.notify import Notifier
+from engine.worker.options import WorkerOptions
+from engine.worker.outage import Outage
 from engine.worker.processes import SideJob, die_with_parent, is_running, start_time
 from engine.worker.state import StateDirectory
 from tests.worker.workshop import wait_for
@@ -127,6 +129,15 @@ def test_a_job_on_the_side_says_how_it_went() -> None:
     assert SideJob(lambda: time.sleep(60), 0.2).wait() == "took too long"
     killed = SideJob(lambda: os.kill(os.getpid(), signal.SIGKILL), 10)
     assert killed.wait() == "was killed"
+
+
+def test_a_clock_that_is_set_back_keeps_no_worker_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    outage = Outage(WorkerOptions(failures=1, pause=1), lambda: None)
+    outage.note(1, "toy", "no podman")
+    assert outage.reason().startswith("1 infrastructure failures in a row, next self-check in ")
+    now = time.time
+    monkeypatch.setattr("engine.worker.outage.time.time", lambda: now() - 86400)
+    wait_for(lambda: outage.reason() == "", 5)
 
 
 def test_systemd_is_told_and_its_variable_is_not_passed_on(tmp_path: Path) -> None:
