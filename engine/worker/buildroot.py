@@ -13,7 +13,9 @@ import json
 import logging
 import os
 import xml.parsers.expat
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import koji
@@ -243,7 +245,8 @@ class Origins:
             if data is None:
                 words = f"repo {self.repo.id} has external repos but no record of the packages' origins"
                 raise TaskFailed("BuildrootError", words)
-            self._origins = dict(parse_origins(gzip.decompress(data).decode()))
+            with self._legible(str(place)):
+                self._origins = dict(parse_origins(gzip.decompress(data).decode()))
         return self._origins
 
     @property
@@ -251,17 +254,25 @@ class Origins:
         """n-v-r.a -> the hub's own rpm, from rpmlist.jsonl; of a repo without one the drafts of the tag."""
         if self._known is None:
             data = self.files.read("rpmlist.jsonl")
-            rows: list[Mapping[str, Any]]
-            if data is not None:
-                rows = [json.loads(line) for line in data.decode().splitlines() if line.strip()]
-            elif self.session is not None:
+            rows: list[Mapping[str, Any]] = []
+            if data is None and self.session is not None:
                 rows, _builds = self.session.listTaggedRPMS(
                     tag=self.repo.tag_id, event=self.repo.create_event, latest=True, draft=True
                 )
-            else:
-                rows = []
-            self._known = {"{name}-{version}-{release}.{arch}".format(**row): row for row in rows}
+            with self._legible("rpmlist.jsonl"):
+                if data is not None:
+                    rows = [json.loads(line) for line in data.decode().splitlines() if line.strip()]
+                self._known = {"{name}-{version}-{release}.{arch}".format(**row): row for row in rows}
         return self._known
+
+    @contextmanager
+    def _legible(self, name: str) -> Iterator[None]:
+        """A file of the repo that is broken is so for every host: the task fails, with its name."""
+        try:
+            yield
+        except (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError, koji.GenericError) as error:
+            text = f"{name} of repo {self.repo.id} cannot be read: {type(error).__name__}: {error}"
+            raise TaskFailed("BuildrootError", text) from None
 
 
 def parse_origins(text: str) -> Iterator[tuple[str, str]]:

@@ -88,6 +88,26 @@ def test_a_repo_without_origins_fails_where_they_are_needed(tmp_path: Path) -> N
         Origins(REPO, repo_dir(tmp_path, []), EXTERNAL, "x86_64").mark([package()])
 
 
+@pytest.mark.parametrize(
+    "data", [b"no gzip", gzip.compress(b"foo-1-2.x86_64\thttp://ext/\n")[:-9]], ids=["no gzip", "cut off"]
+)
+def test_a_broken_record_of_origins_is_named(tmp_path: Path, data: bytes) -> None:
+    files = repo_dir(tmp_path, [], "")
+    (tmp_path / "repodata" / "pkgorigins.gz").write_bytes(data)
+    with pytest.raises(TaskFailed, match=r"^repodata/pkgorigins.gz of repo 7 cannot be read: ") as caught:
+        Origins(REPO, files, EXTERNAL, "x86_64").mark([package()])
+    assert caught.value.fault == "BuildrootError"
+
+
+@pytest.mark.parametrize("text", ['{"name": "foo"', '{"name": "foo"}', "7", "\xff"])
+def test_a_broken_list_of_the_repos_packages_is_named(tmp_path: Path, text: str) -> None:
+    files = repo_dir(tmp_path, [])
+    (tmp_path / "rpmlist.jsonl").write_text(text, encoding="latin-1")
+    with pytest.raises(TaskFailed, match=r"^rpmlist.jsonl of repo 7 cannot be read: ") as caught:
+        Origins(REPO, files, (), "x86_64").mark([package()])
+    assert caught.value.fault == "BuildrootError"
+
+
 def test_repomd_with_entities_is_refused() -> None:
     bomb = b'<!DOCTYPE x [<!ENTITY a "b">]><repomd><data type="origin"><location href="&a;"/></data></repomd>'
     with pytest.raises(InfrastructureError, match="entities are refused"):
