@@ -208,7 +208,7 @@ def fetch_request(
 
         recipes = RecipeDirectory(search_paths())
     server, topurl = hub_address(hub)
-    session = koji.ClientSession(server, {"anon_retry": False, "timeout": 60})
+    session = koji.ClientSession(server, {"anon_retry": False, "timeout": 60, **_trusted(hub)})
     settings = settings or Settings()
     if topurl and not settings.topurl:
         settings = evolve(settings, topurl=topurl)
@@ -233,12 +233,22 @@ def hub_address(hub: str) -> tuple[str, str]:
     if "://" in hub:
         tree = hub.removesuffix("/").removesuffix("kojihub")
         return hub, tree + "kojifiles" if tree != hub.removesuffix("/") else ""
+    profile = _profile(hub)
+    return profile["server"], profile.get("topurl") or ""
+
+
+def _trusted(hub: str) -> dict[str, Any]:
+    """How a koji profile wants the hub's certificate checked."""
+    profile = {} if "://" in hub else _profile(hub)
+    return {name: profile[name] for name in ("serverca", "no_ssl_verify") if profile.get(name)}
+
+
+def _profile(name: str) -> dict[str, Any]:
     try:
-        profile = koji.read_config(hub)
+        return dict(koji.read_config(name))
     except koji.ConfigurationError as error:
         cure = "give the hub's address, or see ~/.koji/config"
-        raise BadInput([Problem("--hub", hub, f"no such koji profile: {error}", cure)]) from None
-    return profile["server"], profile.get("topurl") or ""
+        raise BadInput([Problem("--hub", name, f"no such koji profile: {error}", cure)]) from None
 
 
 class _Asked:

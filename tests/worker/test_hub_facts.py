@@ -16,7 +16,7 @@ from engine.core.facts import HostFacts, Settings
 from engine.core.loader import load_recipe
 from engine.core.recipe import Recipe
 from engine.core.render import render
-from tests.hub import HubStandIn
+from tests.hub import Authority, HubStandIn
 
 RECIPE = """
 recipe = 1
@@ -178,3 +178,19 @@ def test_the_file_tree_of_a_hubs_address() -> None:
     assert hub_address("https://h/kojihub") == ("https://h/kojihub", "https://h/kojifiles")
     assert hub_address("https://h/kojihub/") == ("https://h/kojihub/", "https://h/kojifiles")
     assert hub_address("https://h/other") == ("https://h/other", "")
+
+
+def test_a_profiles_certificate_authority_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = Authority(tmp_path / "authority")
+    (tmp_path / "probe.toml").write_text(RECIPE)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".koji").mkdir()
+    with HubStandIn(tmp_path / "koji", tls=authority) as hub:
+        profile = f"[private]\nserver = {hub.url}\nserverca = {authority.bundle}\n"
+        (tmp_path / ".koji" / "config").write_text(profile)
+        hub.add_tag("t", "x86_64")
+        task = hub.make_task("probe", ["t", "x86_64"], arch="x86_64")
+        request, _facts = fetch_request("private", task, RecipeDirectory([tmp_path]))
+        assert request.task_id == task
+        with pytest.raises(InfrastructureError, match="certificate verify failed"):
+            fetch_request(hub.url, task, RecipeDirectory([tmp_path]))
