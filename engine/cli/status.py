@@ -62,6 +62,7 @@ def status(config: str | None, kojid_conf: str | None, workdir: str | None, cont
     state = directory.read()
     pid = directory.daemon()
     state["running"] = pid is not None
+    state.setdefault("pid", pid)
     state["drained"] = directory.drained()
     tasks = state.setdefault("tasks", {})
     for number in list(tasks):
@@ -108,7 +109,7 @@ def _lines(state: Mapping[str, Any], now: float) -> Iterator[str]:
             yield f"drained   {state['drained']}"
         return
     if "ready" not in state:
-        yield f"worker    {state['worker_id']}, pid {state['pid']}, starting"
+        yield f"worker    {state.get('worker_id', '(no name yet)')}, pid {state['pid']}, starting"
         return
     yield f"worker    {state['worker_id']}, pid {state['pid']}, up {_seconds(now - state['started'])}"
     yield f"hub       {state['hub']}, host id {state['host_id']}, checked in {_ago(now, state['last_check_in'])}"

@@ -56,7 +56,7 @@ class StateDirectory:
                     f"another worker (pid {owner}) runs in {self.path.parent} (stop it, or set hub.workdir)"
                 )
             for record in self.tasks().values():
-                if is_running(record["pid"], record["started"]):
+                if is_running(record.get("pid", 0), record.get("started", 0)):
                     with suppress(ProcessLookupError):
                         os.kill(record["pid"], signal.SIGKILL)
             if time.monotonic() > deadline:
@@ -96,7 +96,7 @@ class StateDirectory:
     def daemon(self) -> int | None:
         """Pid of the daemon that runs here, None when there is none."""
         record = self._read("daemon.json")
-        if record and is_running(record["pid"], record["started"]):
+        if record and is_running(record.get("pid", 0), record.get("started", 0)):
             return int(record["pid"])
         return None
 

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from engine.adapters.worker_names import WorkerName, elsewhere
 from engine.cli.gc import gc
+from engine.cli.status import status
 from engine.core.errors import BadInput, InfrastructureError
 from engine.worker.notify import Notifier
 from engine.worker.options import WorkerOptions
@@ -91,6 +92,30 @@ def test_a_half_written_file_is_no_state(tmp_path: Path) -> None:
     assert state.read() == {}
     assert state.daemon() is None
     assert state.tasks() == {}
+
+
+@pytest.mark.parametrize("text", [None, "", "{}", "[]"], ids=["absent", "empty", "no keys", "no object"])
+def test_a_daemon_whose_state_cannot_be_read_is_starting(tmp_path: Path, text: str | None) -> None:
+    """It has just begun, or its disk is full."""
+    state = StateDirectory(str(tmp_path))
+    state.take_lock()
+    if text is not None:
+        (state.path / "state.json").write_text(text)
+    said = CliRunner().invoke(status, ["--workdir", str(tmp_path)], standalone_mode=False)
+    assert (said.stdout, said.return_value) == (f"worker    (no name yet), pid {os.getpid()}, starting\n", 4)
+    state.release_lock()
+
+
+@pytest.mark.parametrize("text", ["{}", '{"pid": 1}', '{"started": 7}'])
+def test_a_record_without_its_keys_is_nobodys(tmp_path: Path, text: str) -> None:
+    state = StateDirectory(str(tmp_path))
+    (state.path / "tasks").mkdir(parents=True)
+    for name in ("daemon.json", "tasks/7.json"):
+        (state.path / name).write_text(text)
+    assert state.daemon() is None
+    state.take_lock()
+    assert state.daemon() == os.getpid()
+    state.release_lock()
 
 
 def test_drain_is_kept_until_undone(tmp_path: Path) -> None:
