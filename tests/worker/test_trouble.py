@@ -111,8 +111,8 @@ def test_sigterm_frees_what_runs(hub: AnyHub, worker: WorkerProcess) -> None:
     assert worker.terminate() == 0
     assert time.monotonic() - started < 30  # the step would have taken ten minutes
     worker.assert_nothing_left()
-    assert hub.task(task)["state_name"] == "FREE"
     assert ends_of(hub, task) == ["host.freeTasks"]
+    assert hub.task(task)["state_name"] in {"FREE", "ASSIGNED"}  # again offered, where another host asks the hub too
     last = [call.method for call in hub.call_log if call.who == hub.builder][-3:]
     assert last == ["host.freeTasks", "host.updateHost", "logout"]
     assert hub.calls("host.updateHost")[-1].kwargs == {"task_load": 0.0, "ready": False}
