@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from engine.cli import options
+
 if TYPE_CHECKING:
     from engine.adapters.podman import PodmanManager
     from engine.buildroot import SnapshotImages
@@ -67,7 +69,7 @@ def list_(workdir: str | None, config: str | None, form: str) -> None:
 @click.argument("method")
 @click.option("--repo", "repos", multiple=True, metavar="URL_OR_DIR", help="Packages come from here; repeatable.")
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A task parameter; repeatable.")
-@click.option("--image", metavar="REFERENCE", help="Task image, instead of the settings' one.")
+@options.IMAGE
 @click.option("--recipes", multiple=True, metavar="DIR", help="Directory of recipes; repeatable.")
 @click.option("--quiet", is_flag=True, help="Print the key only.")
 @_places

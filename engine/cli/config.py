@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from engine.cli import options
+
 
 @click.group()
 def config() -> None:
@@ -15,19 +17,10 @@ def config() -> None:
 
 
 @config.command()
-@click.option(
-    "--config",
-    "config_path",
-    metavar="FILE",
-    envvar="ADJUTANT_CONFIG",
-    show_envvar=True,
-    help="worker.toml, or a kojid.conf.",
-)
-@click.option(
-    "--kojid-conf", metavar="FILE", envvar="ADJUTANT_KOJID_CONF", show_envvar=True, help="An existing kojid.conf."
-)
+@options.CONFIG
+@options.KOJID_CONF
 @click.option("--format", "form", type=click.Choice(["toml", "json"]), default="toml", show_default=True)
-def show(config_path: str | None, kojid_conf: str | None, form: str) -> None:
+def show(config: str | None, kojid_conf: str | None, form: str) -> None:
     """Print every effective setting and where it comes from.
 
     The first of these that names a setting wins: environment (ADJUTANT_*), worker.toml, kojid.conf, the default.
@@ -36,7 +29,7 @@ def show(config_path: str | None, kojid_conf: str | None, form: str) -> None:
     from engine.settings import load_settings
     from engine.settings.report import as_json, as_toml
 
-    loaded = load_settings(config_path, kojid_conf)
+    loaded = load_settings(config, kojid_conf)
     for note in loaded.notes:
         click.echo(f"note: {note}", err=True)
     click.echo(as_json(loaded.values) if form == "json" else as_toml(loaded.values), nl=False)

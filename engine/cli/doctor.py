@@ -7,21 +7,19 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engine.cli import options
+
 if TYPE_CHECKING:
     from engine.core.health import CheckResult
     from engine.settings import Loaded
 
 
 @click.command()
-@click.option(
-    "--config", metavar="FILE", envvar="ADJUTANT_CONFIG", show_envvar=True, help="worker.toml, or a kojid.conf."
-)
-@click.option(
-    "--kojid-conf", metavar="FILE", envvar="ADJUTANT_KOJID_CONF", show_envvar=True, help="An existing kojid.conf."
-)
+@options.CONFIG
+@options.KOJID_CONF
 @click.option("--self-test", is_flag=True, help="Also try, in containers, what must fail (some 3 seconds).")
 @click.option("--no-hub", is_flag=True, help="Do not ask the hub, nor look at what logs in to it.")
-@click.option("--image", metavar="REFERENCE", help="Task image, instead of the settings' one.")
+@options.IMAGE
 @click.option("--json", "as_json", is_flag=True, help="A list of {name, level, found, cure}.")
 @click.option("--quiet", is_flag=True, help="Only what is not ok.")
 @click.pass_context

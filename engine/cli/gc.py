@@ -6,14 +6,12 @@ import json
 
 import click
 
+from engine.cli import options
+
 
 @click.command()
-@click.option(
-    "--config", metavar="FILE", envvar="ADJUTANT_CONFIG", show_envvar=True, help="worker.toml, or a kojid.conf."
-)
-@click.option(
-    "--kojid-conf", metavar="FILE", envvar="ADJUTANT_KOJID_CONF", show_envvar=True, help="An existing kojid.conf."
-)
+@options.CONFIG
+@options.KOJID_CONF
 @click.option("--workdir", metavar="DIR", help="Work directory, instead of the settings' one.")
 @click.option("--local", is_flag=True, help="Leftovers of engine run, which the next engine run removes anyway.")
 @click.option("--worker", "worker", metavar="ID", help="Worker whose leftovers go, instead of the settings' one.")

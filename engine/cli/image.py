@@ -6,18 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engine.cli import options
+
 if TYPE_CHECKING:
     from engine.adapters.podman import PodmanManager
     from engine.core.health import CheckResult
 
-_CONFIG = click.option(
-    "--config",
-    "config_path",
-    metavar="FILE",
-    envvar="ADJUTANT_CONFIG",
-    show_envvar=True,
-    help="worker.toml, or a kojid.conf.",
-)
 _IMAGES = click.option(
     "--images",
     metavar="DIR",
@@ -48,7 +42,7 @@ def image() -> None:
 @click.argument("name")
 @_IMAGES
 @_REPOSITORY
-@_CONFIG
+@options.CONFIG
 @click.option("--base", metavar="REFERENCE", help="Image to build on instead of the Containerfile's default.")
 @click.option(
     "--version", "release", metavar="VERSION", help="Also keep this build as NAME-vVERSION, a tag that is never moved."
@@ -69,7 +63,7 @@ def build(
     name: str,
     images: tuple[str, ...],
     repository: str,
-    config_path: str | None,
+    config: str | None,
     base: str | None,
     release: str | None,
     volumes: tuple[str, ...],
@@ -106,7 +100,7 @@ def build(
     )
     try:
         if checked:
-            _refuse(candidate, _checked(candidate, config_path), "not tagged")
+            _refuse(candidate, _checked(candidate, config), "not tagged")
         for tag in names:
             store.tag(candidate, tag)
     finally:
@@ -138,16 +132,16 @@ def list_(as_json: bool) -> None:
 
 @image.command(short_help="Verify tools, user and configuration of an image.")
 @click.argument("reference", required=False)
-@_CONFIG
+@options.CONFIG
 @_JSON
-def check(reference: str | None, config_path: str | None, as_json: bool) -> None:
+def check(reference: str | None, config: str | None, as_json: bool) -> None:
     """Run REFERENCE (default: the task image of the settings) and verify tools, user and configuration."""
     import json
 
     from engine.settings import load_settings
 
-    wanted = reference or load_settings(config_path, local=True).settings.adjutant_task_image_default
-    results = _checked(wanted, config_path)
+    wanted = reference or load_settings(config, local=True).settings.adjutant_task_image_default
+    results = _checked(wanted, config)
     if as_json:
         click.echo(json.dumps([result.data() for result in results], indent=1))
     else:
@@ -158,13 +152,13 @@ def check(reference: str | None, config_path: str | None, as_json: bool) -> None
 
 @image.command(short_help="Pull an image as the worker does; print its digest.")
 @click.argument("reference", required=False)
-@_CONFIG
-def pull(reference: str | None, config_path: str | None) -> None:
+@options.CONFIG
+def pull(reference: str | None, config: str | None) -> None:
     """Pull REFERENCE (default: the task image of the settings), as the worker does, and print its digest."""
     from engine.settings import load_settings
 
-    loaded = load_settings(config_path, local=True)
-    with _manager(config_path) as manager:
+    loaded = load_settings(config, local=True)
+    with _manager(config) as manager:
         info = manager.ensure_image_available(reference or loaded.settings.adjutant_task_image_default, "always")
     click.echo(f"{info.digest}  {info.id[:12]}  {' '.join(info.names)}")
 
@@ -227,8 +221,8 @@ def rollback(name: str, release: str, repository: str) -> None:
 @_REPOSITORY
 @click.option("--keep", default=3, show_default=True, type=click.IntRange(min=1), help="Newest versions to keep.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
-@_CONFIG
-def prune(name: str, repository: str, keep: int, dry_run: bool, config_path: str | None) -> None:
+@options.CONFIG
+def prune(name: str, repository: str, keep: int, dry_run: bool, config: str | None) -> None:
     """Remove old versions of REPOSITORY:NAME.
 
     Never the one that is NAME now, one that the settings name, or one that a container uses.
@@ -237,7 +231,7 @@ def prune(name: str, repository: str, keep: int, dry_run: bool, config_path: str
     from engine.core.images import parse_reference, prunable, version_key
     from engine.settings import load_settings
 
-    settings = load_settings(config_path, local=True).settings
+    settings = load_settings(config, local=True).settings
     store = PodmanImages()
     tags: list[str] = []
     named = [settings.adjutant_task_image_default, *(rule.image for rule in settings.adjutant_images)]
@@ -259,11 +253,11 @@ def prune(name: str, repository: str, keep: int, dry_run: bool, config_path: str
         click.echo(f"{'would remove' if dry_run else 'removed'} {repository}:{tag}")
 
 
-def _manager(config_path: str | None) -> PodmanManager:
+def _manager(config: str | None) -> PodmanManager:
     from engine.adapters.podman import PodmanConfig, PodmanManager
     from engine.settings import load_settings
 
-    loaded = load_settings(config_path, local=True)
+    loaded = load_settings(config, local=True)
     settings = loaded.settings
     return PodmanManager(
         PodmanConfig(
@@ -275,12 +269,12 @@ def _manager(config_path: str | None) -> PodmanManager:
     )
 
 
-def _checked(reference: str, config_path: str | None) -> list[CheckResult]:
+def _checked(reference: str, config: str | None) -> list[CheckResult]:
     import os
 
     from engine.doctor.image import check_image
 
-    with _manager(config_path) as manager:
+    with _manager(config) as manager:
         return check_image(reference, manager, worker_id=manager.config.worker_id, name=f"image-check-{os.getpid()}")
 
 

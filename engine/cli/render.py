@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.cli import options
+
 if TYPE_CHECKING:
     from engine.core.facts import Facts, RenderRequest, Settings, TaskRequest
     from engine.core.plan import Plan
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A task parameter; repeatable.")
 @click.option("--request", "request_file", type=click.Path(dir_okay=False), help="Params and facts, TOML or JSON.")
 @click.option("--task", "task_id", type=int, help="Fetch this task from the hub, read-only.")
-@click.option("--hub", metavar="URL_OR_PROFILE", help="With --task: the hub's URL or a koji profile.")
+@options.HUB
 @click.option("--config", metavar="FILE", help="worker.toml or kojid.conf whose settings apply.")
 @click.option(
     "--recipes",

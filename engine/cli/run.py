@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.cli import options
+
 if TYPE_CHECKING:
     from engine.cli.local import FetchedTask, LocalRuns
     from engine.cli.progress import NotesOnly
@@ -37,10 +39,10 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 )
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A task parameter; repeatable.")
 @click.option("--task", "task_id", type=int, help="Run this task of the hub here; the hub is only read.")
-@click.option("--hub", metavar="URL_OR_PROFILE", help="With --task: the hub's URL or a koji profile.")
+@options.HUB
 @click.option("--results", default="results", show_default=True, metavar="DIR", help="Where results and logs go.")
 @click.option("--force", is_flag=True, help="Use --results DIR although it holds other files.")
-@click.option("--image", metavar="REFERENCE", help="Task image, instead of the settings' one.")
+@options.IMAGE
 @click.option("--network/--no-network", default=None, help="Allow or forbid network, whatever the settings say.")
 @click.option("--keep", is_flag=True, help="Leave workspace and root for a look (engine shell).")
 @click.option("--workdir", metavar="DIR", help="Where tasks are run.")

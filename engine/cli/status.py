@@ -12,22 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.cli import options
+
 if TYPE_CHECKING:
     from engine.worker.state import StateDirectory
 
 TURNS, MAX_CHECK_IN = 2, 60
 """A turn of the loop comes every `sleeptime` seconds, and never later than MAX_CHECK_IN after the last one."""
 
-_config = click.option(
-    "--config",
-    metavar="FILE",
-    envvar="ADJUTANT_CONFIG",
-    show_envvar=True,
-    help="worker.toml, or an existing kojid.conf.",
-)
-_kojid_conf = click.option(
-    "--kojid-conf", metavar="FILE", envvar="ADJUTANT_KOJID_CONF", show_envvar=True, help="kojid.conf."
-)
 _workdir = click.option("--workdir", metavar="DIR", help="The worker's hub.workdir, instead of --config.")
 
 
@@ -46,8 +38,8 @@ def _state(config: str | None, kojid_conf: str | None, workdir: str | None) -> S
 
 
 @click.command()
-@_config
-@_kojid_conf
+@options.CONFIG
+@options.KOJID_CONF
 @_workdir
 @click.option("--containers", is_flag=True, help="Also ask podman for this worker's containers.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -141,8 +133,8 @@ def _seconds(seconds: float) -> str:
 
 
 @click.command()
-@_config
-@_kojid_conf
+@options.CONFIG
+@options.KOJID_CONF
 @_workdir
 @click.option("--reason", default="", help="Shown by `engine status`.")
 @click.option("--undo", is_flag=True, help="Take tasks again.")

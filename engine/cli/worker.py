@@ -8,25 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engine.cli import options
+
 if TYPE_CHECKING:
     from engine.settings import Loaded
 
 
 @click.command()
-@click.option(
-    "--config",
-    metavar="FILE",
-    envvar="ADJUTANT_CONFIG",
-    show_envvar=True,
-    help="worker.toml, or an existing kojid.conf.",
-)
-@click.option(
-    "--kojid-conf",
-    metavar="FILE",
-    envvar="ADJUTANT_KOJID_CONF",
-    show_envvar=True,
-    help="kojid.conf that fills what worker.toml leaves open.",
-)
+@options.CONFIG
+@options.KOJID_CONF
 @click.option(
     "--recipes", multiple=True, metavar="DIR", help="Directory of recipes; repeatable. Instead of worker.recipes."
 )
