@@ -11,9 +11,10 @@ from typing import Any
 
 from attrs import fields, frozen
 
+from engine.core.fields import doc
 from engine.core.images import ImageRule
 from engine.core.manager import ContainerTimeouts, PullPolicy
-from engine.core.recipe import Selinux, doc
+from engine.core.recipe import Selinux
 
 
 @frozen(kw_only=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import frozen
 
-from engine.core.recipe import doc
+from engine.core.fields import doc
 
 IMAGE_LABEL = "io.koji.adjutant.image"
 VERSION_LABEL = "org.opencontainers.image.version"

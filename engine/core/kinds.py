@@ -14,8 +14,9 @@ from attrs import frozen
 
 from engine.core import policy
 from engine.core.documents import shown
+from engine.core.fields import Kind
 from engine.core.policy import Complaint
-from engine.core.recipe import METHOD_PATTERN, NAME_PATTERN, Kind
+from engine.core.recipe import METHOD_PATTERN, NAME_PATTERN
 from engine.core.templates import TemplateProblem, compile_expression, compile_template
 
 _SIZE = r"[1-9][0-9]{0,9}[kmgt]"

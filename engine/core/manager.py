@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from attrs import field, frozen
 
-from engine.core.recipe import doc
+from engine.core.fields import doc
 from engine.core.spec import AnchorSpec, ContainerHandle, ContainerSpec
 
 PullPolicy = Literal["if-not-present", "always", "never"]

@@ -10,7 +10,8 @@ from typing import Any
 import attrs
 from attrs import field, frozen
 
-from engine.core.recipe import Again, Artifact, Fault, doc
+from engine.core.fields import doc
+from engine.core.recipe import Again, Artifact, Fault
 from engine.core.spec import AnchorSpec, ContainerSpec
 
 

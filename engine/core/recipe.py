@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from attrs import NOTHING, field, frozen
+from attrs import frozen
+
+from engine.core.fields import doc
 
 FORMAT = 1
 """The recipe format this engine reads (``recipe = 1``)."""
@@ -41,54 +43,6 @@ Network = Literal["none", "default", "repos"]
 Fault = Literal["BuildError", "BuildrootError", "GenericError", "infrastructure"]
 Root = Literal["image", "buildroot"]
 Selinux = Literal["Z", "z", "none"]
-
-Kind = Literal[
-    "template",
-    "templates",
-    "expression",
-    "name",
-    "method",
-    "word",
-    "size",
-    "octal",
-    "file name",
-    "glob",
-    "variable name",
-    "exit code",
-    "mount source",
-    "mount target",
-    "tmpfs target",
-    "image",
-    "path",
-    "file path",
-    "made directory",
-    "host name",
-]
-"""What the text of a key is; `engine.core.kinds` holds the check and the schema of each."""
-
-
-def doc(
-    text: str,
-    default: Any = NOTHING,
-    *,
-    factory: Any = None,
-    kind: Kind | None = None,
-    keys: Kind | None = None,
-    ge: int | None = None,
-    le: int | None = None,
-    gt: int | None = None,
-    some: bool = False,
-) -> Any:
-    """An attrs field with the description that the schema and the reference show, and what its value must be.
-
-    `kind` of each string in the value, `keys` of a table's keys, bounds `ge`, `gt`, `le` of a number, `some`
-    for an array that must not be empty.
-    """
-    said = {"doc": text, "kind": kind, "keys": keys, "ge": ge, "gt": gt, "le": le, "some": some or None}
-    metadata = {key: value for key, value in said.items() if value is not None}
-    if factory is not None:
-        return field(factory=factory, metadata=metadata)
-    return field(default=default, metadata=metadata)
 
 
 @frozen(kw_only=True)

@@ -9,9 +9,9 @@ import attrs
 from attrs import frozen
 
 from engine.core.facts import BuildrootLimits, Limit, MountRule
+from engine.core.fields import doc
 from engine.core.images import ImageRule
 from engine.core.manager import ContainerTimeouts, PullPolicy
-from engine.core.recipe import doc
 from engine.worker.options import HubOptions, WorkerOptions
 
 DEFAULT_MOUNTS = (MountRule(source="/mnt/koji", target="/mnt/koji"),)

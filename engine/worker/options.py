@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import NOTHING, field, frozen
 
-from engine.core.recipe import doc
+from engine.core.fields import doc
 
 MAX_CHECK_IN = 60
 """Seconds between two check-ins at most: the hub drops a host after 180 s and frees its tasks after 900 s."""
