@@ -93,8 +93,8 @@ def swayed_mounts(steps: Mapping[str, Sequence[VolumeMount]]) -> list[tuple[str,
 
 
 def duplicate_targets(mounts: tuple[VolumeMount, ...]) -> list[str]:
-    """Targets that occur more than once: podman refuses them only at create."""
-    counts = Counter(mount.target for mount in mounts)
+    """Targets that occur more than once, with a slash at the end or not: podman refuses them only at create."""
+    counts = Counter(mount.target.rstrip("/") for mount in mounts)
     return sorted(target for target, count in counts.items() if count > 1)
 
 

@@ -71,8 +71,11 @@ def path_complaint(path: str, *, absolute: bool = True) -> Complaint | None:
         return f"must be a relative path that does not begin with '/' or '-', got {_short(path)}", ""
     if ".." in path.split("/"):
         return f"'..' is not allowed in {_short(path)}", ""
-    if posixpath.normpath(path) != path.rstrip("/") and path != "/":
-        return f"must be written without '.', '//' or a trailing part: {_short(path)}", posixpath.normpath(path)
+    normal = posixpath.normpath(path)
+    if path.startswith("//"):  # normpath keeps two slashes at the beginning, to the kernel they are one
+        normal = "/" + normal.lstrip("/")
+    if normal != path.rstrip("/") and path != "/":
+        return f"must be written without '.', '//' or a trailing part: {_short(path)}", normal
     return None
 
 
@@ -95,6 +98,7 @@ def source_complaint(source: str) -> Complaint | None:
     """A host path that no container may ever see, whoever asks."""
     if complaint := path_complaint(source):
         return complaint
+    source = source.rstrip("/") or "/"
     cure = "mount a directory made for tasks"
     if source in _SYSTEM_DIRS or any(below(source, tree) for tree in (*_SOURCE_TREES, *_STATE_TREES)):
         return f"{source} of the host may never be mounted", cure
@@ -112,6 +116,7 @@ def target_complaint(target: str) -> Complaint | None:
     """A place inside the container that no mount may cover. Single files below /etc are fine."""
     if complaint := path_complaint(target):
         return complaint
+    target = target.rstrip("/") or "/"
     if target in _TARGET_EXACT or any(below(target, tree) for tree in _TARGET_TREES):
         return f"nothing may be mounted at {target}", "use a path such as /work, /repos or /mnt"
     return None

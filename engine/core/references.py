@@ -184,8 +184,8 @@ def _targets(recipe: Recipe, step: Step, place: str) -> Iterator[Found]:
     owners: tuple[tuple[str, Container | Step], ...] = (("container", recipe.container), (place, step))
     for owner, table in owners:
         fixed += [(f"{owner}.tmpfs[{index}]", tmpfs.target) for index, tmpfs in enumerate(table.tmpfs)]
-    counts = Counter(target for _, target in fixed)
+    counts = Counter(target.rstrip("/") for _, target in fixed)
     for target, count in counts.items():
         if count > 1:
-            *_, last = [path for path, here in fixed if here == target]
+            *_, last = [path for path, here in fixed if here.rstrip("/") == target]
             yield f"{last}.target", f"{target} is mounted twice in step '{step.name}'", ""

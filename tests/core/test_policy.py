@@ -6,7 +6,7 @@ import pytest
 
 from engine.core import policy
 from engine.core.facts import Facts, MountRule, PackageRepo, Settings
-from engine.core.mounts import MountRequest, parse_size, resolve_mount
+from engine.core.mounts import MountRequest, duplicate_targets, parse_size, resolve_mount
 from engine.core.recipe import Mount
 from engine.core.spec import VolumeMount
 
@@ -21,6 +21,7 @@ WORKSPACE = "/var/tmp/koji-adjutant/7"
         "/home/alice/.ssh", "/srv/x/.gnupg/y", "/var", "/tmp", "/mnt", "/var/lib/containers", "/var/lib/containers/x",
         "/var/log/x", "/var/spool/cron", "/var/tmp", "relative", "",
         "/a/../etc", "/a//b", "/a/./b", "/a\nb", "/a\x00b",
+        "//etc", "//srv/data", "/root/", "/home/alice/", "/tmp/", "/var/", "/mnt/",
     ],
 )  # fmt: skip
 def test_sources_refused(source: str) -> None:
@@ -47,6 +48,11 @@ def test_sources_allowed(source: str) -> None:
         "/target",
         "x",
         "/a/..",
+        "//usr",
+        "//work/7",
+        "/etc/",
+        "/target/",
+        "/tmp/",
     ],
 )
 def test_targets_refused(target: str) -> None:
@@ -124,6 +130,11 @@ def test_operator_rules() -> None:
     everything = Settings(adjutant_container_mounts=(MountRule(source="/", target="/", read_only=False),))
     for source in ("/etc", "/usr/bin", "/run/podman/podman.sock", "/root"):
         assert isinstance(mounted(source, settings=everything), tuple), "not even the operator can switch it off"
+
+
+def test_a_slash_at_the_end_makes_no_other_place() -> None:
+    mounts = [VolumeMount(source="/mnt/koji", target=target) for target in ("/work/x", "/work/x/", "/work/y")]
+    assert duplicate_targets(tuple(mounts)) == ["/work/x"]
 
 
 def test_given_trees_are_read_only() -> None:
