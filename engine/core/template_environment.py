@@ -9,6 +9,7 @@ from jinja2 import StrictUndefined, Undefined, nodes
 from jinja2.compiler import CodeGenerator
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import htmlsafe_json_dumps
 
 FILTERS = (
     "abs",
@@ -105,10 +106,20 @@ class _CodeGenerator(CodeGenerator):
             raise nodes.Impossible
         return super()._output_child_to_const(node, frame, finalize)
 
+    def visit_Concat(self, node: nodes.Concat, frame: Any) -> None:  # noqa: N802 - Jinja's name
+        """``a ~ b`` wants text as ``{{ a }}{{ b }}`` does; Jinja's own would write the text ``None``."""
+        self.write("str_join((")
+        for part in node.nodes:
+            self.write("environment.text_only(")
+            self.visit(part, frame)
+            self.write("), ")
+        self.write("))")
+
 
 class Environment(ImmutableSandboxedEnvironment):
     code_generator_class = _CodeGenerator
-    intercepted_binops = frozenset(["*", "**"])
+    intercepted_binops = frozenset(["*", "**", "%"])
+    text_only = staticmethod(text_only)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         return self.getitem(obj, attribute)
@@ -136,6 +147,8 @@ class Environment(ImmutableSandboxedEnvironment):
     def call_binop(self, _context: Any, operator: str, left: Any, right: Any) -> Any:
         if operator == "**" and (not isinstance(right, int | float) or abs(right) > MAX_POWER):
             raise TemplateProblem("the power is too large")
+        if operator == "%" and isinstance(left, str):  # as the filter `format`: a value would say how wide
+            raise TemplateProblem("text cannot be formatted with %", "write {{ }} where the value shall stand")
         if operator == "*":
             for text, times in ((left, right), (right, left)):
                 if isinstance(text, str | list | tuple) and (
@@ -156,5 +169,10 @@ def environment(*, text: bool) -> Environment:
         finalize=text_only if text else None,
     )
     env.globals.clear()
-    env.filters = {name: env.filters[name] for name in FILTERS}
+    env.filters = {name: env.filters[name] for name in FILTERS} | {"tojson": _tojson}
     return env
+
+
+def _tojson(value: Any, indent: int | None = None) -> str:
+    """Jinja's filter, but text: its own gives Markup, which escapes what is added to it and no protocol can carry."""
+    return str.__str__(htmlsafe_json_dumps(value, sort_keys=True, indent=indent))

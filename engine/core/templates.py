@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import TemplateError, TemplateSyntaxError, nodes
+from jinja2 import TemplateError, TemplateSyntaxError, Undefined, nodes
 from jinja2.exceptions import SecurityError
 
 from engine.core.errors import did_you_mean
@@ -93,7 +93,8 @@ def single_expression(text: str) -> str | None:
         return ".".join(parts[0]) if len(parts) == 1 and isinstance(parts[0], tuple) else None
     body = parse(stripped).body
     if len(body) == 1 and isinstance(body[0], nodes.Output) and len(body[0].nodes) == 1:
-        return stripped[2:-2].strip("-+ \t\n")
+        # A sign beside the braces is about white space, any other is a part of the expression.
+        return re.sub(r"\A[-+]|-\Z", "", stripped[2:-2]).strip()
     return None
 
 
@@ -230,20 +231,31 @@ def text(template: str, variables: Mapping[str, Any]) -> str:
 
 
 def expression(source: str, variables: Mapping[str, Any]) -> Any:
-    """Evaluate a bare expression, keeping its type. Raises TemplateProblem."""
+    """Evaluate a bare expression, keeping its type; what a filter would give bit by bit is a list.
+
+    Raises TemplateProblem.
+    """
+    return _guard(lambda scope: _evaluated(source, scope), variables)
+
+
+def _evaluated(source: str, scope: Mapping[str, Any]) -> Any:
     if name := _plain_name(source):
-        return _looked_up(name, variables)
-    result = _guard(_compiled_value(source), variables)
+        return _looked_up(name, scope)
+    result = _compiled_value(source)(scope)
     if isinstance(result, Missing):
-        raise _missing_name(result.problem, variables)
-    return result
+        raise result.problem
+    if isinstance(result, Undefined):  # `a if b`, which has no `else`
+        return None
+    return list(result) if hasattr(result, "__next__") else result
 
 
 def value(template: Any, variables: Mapping[str, Any]) -> Any:
     """Render a tree of templates: strings that are one expression keep the value's type, others become text."""
     if isinstance(template, str):
         source = single_expression(template)
-        return plain(expression(source, variables)) if source is not None else text(template, variables)
+        if source is None:
+            return text(template, variables)
+        return _guard(lambda scope: plain(_evaluated(source, scope)), variables)
     if isinstance(template, Mapping):
         return {key: value(item, variables) for key, item in template.items()}
     if isinstance(template, list | tuple):
@@ -252,7 +264,11 @@ def value(template: Any, variables: Mapping[str, Any]) -> Any:
 
 
 def plain(result: Any) -> Any:
-    """A result without our own classes: dicts, lists, str, int, float, bool, None."""
+    """A result without our own classes: dicts, lists, str, int, float, bool, None. Raises TemplateProblem."""
+    if isinstance(result, Missing):
+        raise result.problem
+    if isinstance(result, Undefined):
+        return None
     if isinstance(result, Mapping):
         return {str(key): plain(item) for key, item in result.items()}
     if isinstance(result, list | tuple) or hasattr(result, "__next__"):
@@ -273,7 +289,7 @@ def _guard(function: Any, scope: Mapping[str, Any]) -> Any:
         raise _missing_name(problem, scope) from None
     except SecurityError as error:
         raise TemplateProblem(f"not allowed: {error}") from None
-    except (TemplateError, ArithmeticError, TypeError, ValueError, RecursionError) as error:
+    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise TemplateProblem(f"cannot be rendered: {error}") from None
 
 

@@ -33,6 +33,8 @@ SCOPE = templates.variables(
         ("{{ params.nothing or 'else' }}", "else"),
         ("no template", "no template"),
         ("{{ '{{ 7*7 }}' }}", "{{ 7*7 }}"),
+        ("{{ params.arch ~ '-' ~ 7 }}", "x86_64-7"),
+        ("{{ params.keys | tojson + '&' }}", '["a", "b"]&'),
     ],
 )
 def test_text(template: str, expected: str) -> None:
@@ -66,6 +68,11 @@ def test_text(template: str, expected: str) -> None:
         ("{{", "not a template", ""),
         ("a\n{{", "not a template", "line 2"),
         ("{{ 1 / 0 }}", "cannot be rendered", ""),
+        ("{{ '%9999999s' % 'x' }}", "formatted with %", "{{ }}"),
+        ("{{ '%(x)s' % params }}", "formatted with %", "{{ }}"),
+        ("{{ params.nothing ~ '-devel' }}", "None where text is expected", "default"),
+        ("{{ 'x' ~ params.keys }}", "a list where text is expected", "join"),
+        ("{{ params.arhc ~ 'x' }}", "unknown variable 'params.arhc'", "did you mean 'params.arch'?"),
     ],
 )
 def test_refused(template: str, message: str, cure: str) -> None:
@@ -86,16 +93,43 @@ def test_refused(template: str, message: str, cure: str) -> None:
         ("n={{ params.keys | length }}", "n=2"),
         ({"a": ["{{ params.arch }}", 7, None]}, {"a": ["x86_64", 7, None]}),
         ("{{ params.keys | map('upper') }}", ["A", "B"]),
+        ("{{ -1 }}", -1),
+        ("{{- -(params.keys | length) -}}", -2),
+        ("{{-1-}}", 1),
+        ("{{ 7 % 4 }}", 3),
+        ("{{ 'a' if params.nothing }}", None),
+        ("{{ ['a' if params.nothing] }}", [None]),
     ],
 )
 def test_a_single_expression_keeps_its_type(template: Any, expected: Any) -> None:
     assert templates.value(template, SCOPE) == expected
 
 
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{ params.keys | map('abs') }}", "cannot be rendered: bad operand"),
+        ("{{ params.keys | select('nosuch') }}", "cannot be rendered: No test named 'nosuch'"),
+        ("{{ [params.arhc] }}", "unknown variable 'params.arhc'"),
+        ("{{ {'a': [params.arhc]} }}", "unknown variable 'params.arhc'"),
+    ],
+)
+def test_a_value_is_whole_or_a_problem(template: str, message: str) -> None:
+    with pytest.raises(TemplateProblem) as caught:
+        templates.value(template, SCOPE)
+    assert message in caught.value.message
+
+
+def test_what_filters_choose_is_a_list_and_false_when_empty() -> None:
+    assert templates.expression("params.keys | select('eq', 'b')", SCOPE) == ["b"]
+    assert not templates.expression("params.keys | select('eq', 'c')", SCOPE)
+
+
 def test_results_are_plain() -> None:
     result = templates.value("{{ params }}", SCOPE)
     assert type(result) is dict
     assert type(result["keys"]) is list
+    assert type(templates.value("{{ params.keys | tojson }}", SCOPE)) is str
 
 
 @given(st.text())
