@@ -28,7 +28,7 @@ def _lines(plan: Plan, name: str, command: str) -> Iterator[str]:
     yield "#!/bin/sh"
     yield f"# Step {name} of {plan.method}, as podman was told. Plan {plan.digest}"
     yield "# It needs the workspace and the root that this leaves behind:"
-    yield f"#   {command}"
+    yield from (f"#   {line}" for line in command.splitlines())  # a word of it may hold newlines
     yield f"# For a shell in the same sandbox: engine shell {plan.task_id} --step {name}"
     yield "set -eu"
     yield f"if ! [ -d {workspace}/in ]; then"

@@ -217,6 +217,15 @@ def test_the_replay_script(directory: TaskDirectory) -> None:
     assert replay_script(made, outcome(failure=Failure(fault="infrastructure", message="m")), "x") == ""
 
 
+def test_the_replay_script_holds_its_command_as_comments(directory: TaskDirectory) -> None:
+    made = plan(directory, step(directory, "build"))
+    failure = Failure(fault="BuildError", message="m", step="build", log="build.log")
+    script = replay_script(made, outcome(failure=failure), "engine run toy --param 'x=a\nreboot\n' --keep")
+    before, _test, _after = script.partition("set -eu\n")
+    assert all(line.startswith("#") for line in before.splitlines())
+    assert "#   reboot\n" in before
+
+
 def test_the_command_to_repeat_names_what_was_given_with_absolute_paths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
