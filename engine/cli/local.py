@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 import attrs
@@ -18,6 +18,7 @@ from engine.adapters.this_host import this_host
 from engine.adapters.workspace import TaskDirectory, Workdir
 from engine.buildroot import Prepared, SnapshotImages, prepare
 from engine.cli.progress import NotesOnly
+from engine.core import policy
 from engine.core.closing import RecipeClosing
 from engine.core.errors import BadInput, EngineError, InfrastructureError, Problem, TaskFailed
 from engine.core.facts import Facts, PackageRepo, Settings, TaskRequest
@@ -42,6 +43,17 @@ def default_workdir() -> str:
     return os.path.join(state, "koji-adjutant")
 
 
+def check_words(words: Mapping[str, object]) -> None:
+    """BadInput for each word of a command line, by its option, that is not UTF-8: plans and results are."""
+    problems = []
+    for name, value in words.items():
+        for word in value if isinstance(value, tuple) else (value,):
+            if isinstance(word, str) and (complaint := policy.text_complaint(word)):
+                problems.append(Problem("command line", name, *complaint))
+    if problems:
+        raise BadInput(problems)
+
+
 def check_workdir(workdir: str | None) -> None:
     """BadInput when a directory is named, to be looked into, that is not there; the default may be missing."""
     if workdir is not None and not os.path.isdir(workdir):
@@ -50,7 +62,7 @@ def check_workdir(workdir: str | None) -> None:
 
 def worker_id(workdir: str) -> str:
     """The label of local runs: two users, or two work directories, never touch each other's containers."""
-    return f"run-{os.geteuid()}-{zlib.crc32(os.path.abspath(workdir).encode()):08x}"
+    return f"run-{os.geteuid()}-{zlib.crc32(os.fsencode(os.path.abspath(workdir))):08x}"
 
 
 def local_settings(config: str | None, *, workdir: str | None = None, network: bool | None = None) -> Settings:

@@ -90,6 +90,7 @@ def run(
         LocalRuns,
         absolute,
         check_inputs,
+        check_words,
         kinds_of,
         local_settings,
         package_repos,
@@ -98,6 +99,7 @@ def run(
     from engine.core.local import LocalCall
     from engine.core.params_text import params_from_text
 
+    check_words(click.get_current_context().params)
     directory = RecipeDirectory(search_paths(recipes))
     settings = local_settings(config, workdir=workdir, network=network)
     call: LocalCall | FetchedTask

@@ -37,7 +37,8 @@ def leavable(stream: TextIO) -> TextIO:
     """`stream` as a `Leavable` one, where it is a file at all."""
     if not isinstance(stream, io.TextIOWrapper) or isinstance(stream, Leavable):
         return stream
-    return Leavable(stream.buffer, encoding=stream.encoding, errors=stream.errors, line_buffering=stream.line_buffering)
+    errors = "backslashreplace" if stream.errors == "strict" else stream.errors  # a name that is no text ends nothing
+    return Leavable(stream.buffer, encoding=stream.encoding, errors=errors, line_buffering=stream.line_buffering)
 
 
 def forgive_readers() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from typing import Any
 
+from engine.core import policy
+from engine.core.documents import MAX_DEPTH, parse_toml
 from engine.core.errors import BadInput, Problem
 from engine.core.recipe import Recipe
 
@@ -27,6 +28,12 @@ def params_from_text(recipe: Recipe, pairs: Iterable[str]) -> dict[str, Any]:
             problems.append(Problem("--param", "", f"{pair!r} has no value", "write name=value"))
             continue
         first, *rest = name.split(".")
+        if complaint := policy.text_complaint(pair):
+            problems.append(Problem("--param", "", *complaint))
+            continue
+        if len(rest) >= MAX_DEPTH:
+            problems.append(Problem("--param", first, f"nested more than {MAX_DEPTH} levels deep", "use fewer levels"))
+            continue
         owner = values
         for here, following in zip([first, *rest], [*rest, ""], strict=True):
             if not following:
@@ -43,11 +50,11 @@ def params_from_text(recipe: Recipe, pairs: Iterable[str]) -> dict[str, Any]:
 
 
 def toml_value(text: str) -> Any:
-    """The TOML value that `text` is, else the text itself."""
+    """The TOML value that `text` is, else the text itself: also where a request file could not hold the value."""
     if "\n" in text:
         return text
     try:
-        parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+        parsed = parse_toml(f"value = {text}", "--param")
+    except BadInput:
         return text
     return parsed["value"] if set(parsed) == {"value"} else text

@@ -16,6 +16,7 @@ Complaint = tuple[str, str]
 
 MAX_WORD = 100_000  # the kernel refuses one argument of 128 KiB and more
 CONTROL = re.compile(r"[\x00\n\r]")
+_NO_TEXT = re.compile("[\ud800-\udfff]")
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 FILE_NAME = re.compile(r"[A-Za-z0-9_+~^][A-Za-z0-9._+~^:@=,-]*\Z")
 CONTAINER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
@@ -42,6 +43,13 @@ _TARGET_TREES = (
 _TARGET_EXACT = ("/", "/etc", "/run", "/var", "/var/lib", "/home", "/root", "/tmp", "/target")  # noqa: S108
 
 
+def text_complaint(text: str) -> Complaint | None:
+    """A word of the command line whose bytes are no text: podman's API and the hub cannot be told it."""
+    if _NO_TEXT.search(text):
+        return f"is not UTF-8: {_short(text)}", "write it in UTF-8"
+    return None
+
+
 def word_complaint(word: str, template: str) -> Complaint | None:
     """An argv word: no NUL or newline, not over-long, and no value may turn into an option.
 
@@ -52,6 +60,8 @@ def word_complaint(word: str, template: str) -> Complaint | None:
             f"a value has a NUL, newline or carriage return: {_short(word)}",
             "such a value cannot be an argument",
         )
+    if complaint := text_complaint(word):
+        return complaint
     if len(word.encode()) > MAX_WORD:
         return f"a value is {len(word)} characters long", f"an argument may have {MAX_WORD} bytes"
     if word.startswith("-") and not template.startswith("-"):
@@ -65,6 +75,8 @@ def path_complaint(path: str, *, absolute: bool = True) -> Complaint | None:
         return "the path is empty", ""
     if CONTROL.search(path):
         return f"the path has a NUL or newline: {_short(path)}", ""
+    if complaint := text_complaint(path):
+        return complaint
     if absolute and not path.startswith("/"):
         return f"must be an absolute path, got {_short(path)}", ""
     if not absolute and (path.startswith(("/", "-"))):

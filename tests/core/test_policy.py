@@ -20,7 +20,7 @@ WORKSPACE = "/var/tmp/koji-adjutant/7"
         "/bin", "/lib64", "/run", "/run/podman/podman.sock", "/var/run/podman", "/root", "/home", "/home/alice",
         "/home/alice/.ssh", "/srv/x/.gnupg/y", "/var", "/tmp", "/mnt", "/var/lib/containers", "/var/lib/containers/x",
         "/var/log/x", "/var/spool/cron", "/var/tmp", "relative", "",
-        "/a/../etc", "/a//b", "/a/./b", "/a\nb", "/a\x00b",
+        "/a/../etc", "/a//b", "/a/./b", "/a\nb", "/a\x00b", "/a\udcff",
         "//etc", "//srv/data", "/root/", "/home/alice/", "/tmp/", "/var/", "/mnt/",
     ],
 )  # fmt: skip
@@ -77,6 +77,7 @@ def test_targets_allowed(target: str) -> None:
         ("$(id); rm -rf / `x` 'q' \"q\" &", "{{ v }}", False),
         ("x" * 100_001, "{{ v }}", True),
         ("", "{{ v }}", False),
+        ("a\udcff", "{{ v }}", True),
     ],
 )
 def test_words(word: str, template: str, refused: bool) -> None:

@@ -33,3 +33,41 @@ def test_a_reader_that_went_away_changes_no_exit_code(words: list[str], stream: 
     recipes = Path(__file__).parents[2] / "recipes"
     option = ["--recipes", str(recipes)] if words[0] == "recipe" else []
     assert unread([sys.executable, "-m", "engine.cli", *words, *option], stream) == code
+
+
+def test_a_name_that_the_terminal_cannot_show_ends_nothing(tmp_path: Path) -> None:
+    """Bytes that are no text, and letters that the locale's encoding lacks."""
+    cases = ((b"\xff.toml", "utf-8:strict", rb"\udcff.toml"), (b"\xc4\x81.toml", "latin-1:strict", rb"\u0101.toml"))
+    for name, encoding, shown in cases:
+        done = subprocess.run(
+            [sys.executable.encode(), b"-m", b"engine.cli", b"check", os.fsencode(tmp_path) + b"/" + name],
+            env={**os.environ, "PYTHONUTF8": "1", "PYTHONIOENCODING": encoding},
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        assert (done.returncode, done.stderr) == (3, b"1 recipe: 1 error, 0 warnings\n")
+        assert shown + b": cannot be read: No such file or directory" in done.stdout
+
+
+@pytest.mark.parametrize("option", [b"--results", b"--workdir", b"--image", b"--repo", b"--param"])
+def test_a_run_is_told_text(tmp_path: Path, option: bytes) -> None:
+    done = subprocess.run(
+        [
+            sys.executable.encode(),
+            b"-m",
+            b"engine.cli",
+            b"run",
+            b"createrepo",
+            os.fsencode(tmp_path),
+            option,
+            b"a=\xff",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 3
+    assert b"is not UTF-8" in done.stderr
+    assert list(tmp_path.iterdir()) == []
