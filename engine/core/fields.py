@@ -38,7 +38,7 @@ def doc(
     factory: Any = None,
     kind: Kind | None = None,
     keys: Kind | None = None,
-    ge: int | None = None,
+    ge: float | None = None,
     le: int | None = None,
     gt: int | None = None,
     some: bool = False,

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 
 from engine.core import policy
+from engine.core.documents import MAX_INTEGER
 from engine.core.facts import Facts
 from engine.core.recipe import Mount
 from engine.core.spec import SelinuxLabel, VolumeMount
@@ -99,9 +100,10 @@ def duplicate_targets(mounts: tuple[VolumeMount, ...]) -> list[str]:
 
 
 def parse_size(text: str) -> int | None:
-    """``"512m"``, ``"4g"``, ``"100k"`` or plain bytes to bytes; None when it is none of these."""
+    """``"512m"``, ``"4g"``, ``"100k"`` or plain bytes to bytes; None when it is none of these, or past 64 bits."""
     units = {"k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
     number, unit = (text[:-1], text[-1].lower()) if text[-1:].lower() in units else (text, "")
     if not number.isascii() or not number.isdigit():
         return None
-    return int(number) * units.get(unit, 1)
+    size = int(number[:20]) * units.get(unit, 1)
+    return size if len(number) <= 20 and size <= MAX_INTEGER else None

@@ -19,6 +19,9 @@ from engine.core.fields import doc
 FORMAT = 1
 """The recipe format this engine reads (``recipe = 1``)."""
 
+LEAST_CPUS = 0.01
+"""The kernel gives a container no less of a CPU; what podman rounds to nothing is no limit at all."""
+
 METHOD_PATTERN = r"[A-Za-z][A-Za-z0-9_]*"
 NAME_PATTERN = r"[a-z][a-z0-9_]*"
 
@@ -142,7 +145,7 @@ class Limits:
     """Resource limits; the operator's are the ceiling."""
 
     memory: str | None = doc("Memory with unit (`4g`); unset: the operator's limit.", None, kind="size")
-    cpus: float | None = doc("Number of CPUs.", None, gt=0)
+    cpus: float | None = doc("Number of CPUs.", None, ge=LEAST_CPUS)
     pids: int | None = doc("Number of processes and threads; unset: the operator's limit.", None, ge=1)
     nofile: int | None = doc("Open files per process.", None, ge=1)
     shm: str | None = doc("Size of /dev/shm with unit.", None, kind="size")

@@ -280,7 +280,7 @@ def _keys_of_kind(check: Callable[[str], Any], value: Any) -> Iterator[Found]:
             yield join("", key), *complaint
 
 
-def _within(ge: int | None, gt: int | None, le: int | None, value: Any) -> Iterator[Found]:
+def _within(ge: float | None, gt: int | None, le: int | None, value: Any) -> Iterator[Found]:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
     bounds = [f"at least {ge}"] * (ge is not None) + [f"more than {gt}"] * (gt is not None)

@@ -156,6 +156,9 @@ def test_given_trees_are_read_only() -> None:
         ("1.5g", None),
         ("-1", None),
         ("٣", None),
+        ("8388607t", 8388607 * 1024**4),
+        ("8388608t", None),
+        ("9" * 5000, None),
     ],
 )
 def test_sizes(text: str, size: int | None) -> None:
