@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
 from engine.core import policy
+from engine.core.documents import shown
 from engine.core.facts import Facts, HostFacts
 from engine.core.mounts import MountRequest, duplicate_targets, parse_size, resolve_mount, swayed_mounts
 from engine.core.plan import PlannedStep, Workspace
@@ -255,11 +257,12 @@ def within_host(limits: ResourceLimits, host: HostFacts) -> ResourceLimits:
 def _timeout(rendering: Rendering, step: Step, place: str) -> int:
     most = rendering.facts.settings.limits.seconds
     value = step.timeout if isinstance(step.timeout, int) else rendering.value(f"{place}.timeout", step.timeout)
-    if isinstance(value, str) and value.isdigit():
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,18}", value):
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         if not rendering.problems:
-            rendering.complain(f"{place}.timeout", f"must be a number of seconds, got {value!r}")
+            cure = "a whole one: the filter int makes it" if isinstance(value, float) else ""
+            rendering.complain(f"{place}.timeout", f"must be a number of seconds, got {shown(value)}", cure)
         return most
     if value > most:
         rendering.complain(
