@@ -44,7 +44,7 @@ class _Commands(click.Group):
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and args[0] not in COMMANDS:
+        if args and args[0] not in COMMANDS and not ctx.resilient_parsing:  # else a shell asks what could follow
             from engine.core.errors import did_you_mean
 
             ctx.fail(f"No such command '{args[0]}': {did_you_mean(args[0], list(COMMANDS))}")

@@ -71,3 +71,11 @@ def test_a_run_is_told_text(tmp_path: Path, option: bytes) -> None:
     assert done.returncode == 3
     assert b"is not UTF-8" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("words", "shown"), [("engine ren", b"plain,render"), ("engine no-such x", b"")])
+def test_completion_says_nothing_but_what_could_follow(words: str, shown: bytes) -> None:
+    asked = {"_ENGINE_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    engine = Path(sys.executable).with_name("engine")
+    done = subprocess.run([engine], env={**os.environ, **asked}, capture_output=True, check=False, timeout=60)
+    assert (done.stdout.strip(), done.stderr) == (shown, b"")
