@@ -197,7 +197,8 @@ def _run(
 def stop_signals() -> Iterator[threading.Event]:
     """An event that Ctrl-C, SIGTERM and SIGHUP set, so that work ends in order instead of in the middle.
 
-    The first one says that we are stopping; the rest change nothing: cleaning up has its own time limits.
+    The first one says that we are stopping; the rest change nothing: cleaning up has its own time limits. A SIGHUP
+    that is ignored stays so: that is what nohup is for.
     """
     event = threading.Event()
 
@@ -210,7 +211,8 @@ def stop_signals() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
-    former = {number: signal.signal(number, stop) for number in STOPPING}
+    heard = [n for n in STOPPING if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
+    former = {number: signal.signal(number, stop) for number in heard}
     try:
         yield event
     finally:

@@ -6,6 +6,7 @@ import io
 import os
 import pty
 import select
+import signal
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from engine.adapters.workspace import TaskDirectory, Workdir
 from engine.cli import progress as shown
 from engine.cli.report import report
-from engine.cli.run import keep_command, run
+from engine.cli.run import keep_command, run, stop_signals
 from engine.core.excerpt import clean, excerpt, last_line
 from engine.core.outcome import ArtifactFile, ArtifactSet, Failure, LogFile, StepRun, TaskOutcome
 from engine.core.replay import replay_script
@@ -224,6 +225,18 @@ def test_the_replay_script_holds_its_command_as_comments(directory: TaskDirector
     before, _test, _after = script.partition("set -eu\n")
     assert all(line.startswith("#") for line in before.splitlines())
     assert "#   reboot\n" in before
+
+
+@pytest.mark.parametrize(("handler", "stops"), [(signal.SIG_DFL, True), (signal.SIG_IGN, False)])
+def test_a_run_under_nohup_outlives_its_terminal(handler: signal.Handlers, stops: bool) -> None:
+    former = signal.signal(signal.SIGHUP, handler)
+    try:
+        with stop_signals() as stopped:
+            signal.raise_signal(signal.SIGHUP)
+            assert stopped.is_set() is stops
+        assert signal.getsignal(signal.SIGHUP) == handler
+    finally:
+        signal.signal(signal.SIGHUP, former)
 
 
 def test_the_command_to_repeat_names_what_was_given_with_absolute_paths(
