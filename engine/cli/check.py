@@ -30,8 +30,9 @@ def check(ctx: click.Context, files: tuple[Path, ...], strict: bool, form: str, 
     """
     from engine.core.errors import EXIT_BAD_INPUT
 
-    paths = _recipe_files(files, recipes)
-    errors, warned = _findings(paths)
+    paths, errors = _recipe_files(files, recipes)
+    found, warned = _findings(paths)
+    errors += found
     if form == "json":
         click.echo(json.dumps(_rows(errors, warned), indent=2))
     else:
@@ -44,7 +45,8 @@ def check(ctx: click.Context, files: tuple[Path, ...], strict: bool, form: str, 
     ctx.exit(EXIT_BAD_INPUT if errors or (strict and warned) else 0)
 
 
-def _recipe_files(files: tuple[Path, ...], recipes: tuple[str, ...]) -> list[Path]:
+def _recipe_files(files: tuple[Path, ...], recipes: tuple[str, ...]) -> tuple[list[Path], list[Problem]]:
+    """The files to check, and what is wrong with the directories among `files`."""
     from engine.adapters.recipes import RecipeDirectory, search_paths
     from engine.core.errors import BadInput, Problem
 
@@ -54,11 +56,22 @@ def _recipe_files(files: tuple[Path, ...], recipes: tuple[str, ...]) -> list[Pat
         if not found:
             places = ", ".join(map(str, directory.paths)) or "any recipes directory"
             raise BadInput([Problem(places, "", "no recipes found", "name files, or a directory with --recipes")])
-        return found
+        return found, []
     found = []
+    problems: list[Problem] = []
     for path in files:
-        found += RecipeDirectory([path]).files().values() if os.path.isdir(path) else [path]
-    return list(dict.fromkeys(found))
+        if not os.path.isdir(path):
+            found.append(path)
+            continue
+        try:
+            inside = RecipeDirectory([path]).files().values()
+        except BadInput as error:
+            problems += error.problems
+            continue
+        found += inside
+        if not inside:
+            problems.append(Problem(str(path), "", "no recipes found", "they are named METHOD.toml"))
+    return list(dict.fromkeys(found)), problems
 
 
 def _findings(paths: list[Path]) -> tuple[list[Problem], list[Warned]]:

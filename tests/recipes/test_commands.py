@@ -91,6 +91,14 @@ def test_a_file_that_cannot_be_read_is_an_error_of_its_own(folder: Path, path: s
     assert "recipes/bad.toml: steps[0]" in done.stdout
 
 
+def test_a_directory_without_recipes_is_an_error_beside_the_others(folder: Path) -> None:
+    (folder / "none").mkdir()
+    done = _run(check, "recipes/none", "recipes/bad.toml")
+    assert done.exit_code == EXIT_BAD_INPUT
+    assert "recipes/none: no recipes found (they are named METHOD.toml) [error]" in done.stdout
+    assert "recipes/bad.toml: steps[0]" in done.stdout
+
+
 def test_list_shows_the_broken_ones_too(folder: Path) -> None:
     done = _run(recipe, "list")
     assert done.exit_code == 0
