@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -228,16 +230,16 @@ def prune(name: str, repository: str, keep: int, dry_run: bool, config: str | No
     Never the one that is NAME now, one that the settings name, or one that a container uses.
     """
     from engine.adapters.images import InUse, PodmanImages
-    from engine.core.images import parse_reference, prunable, version_key
+    from engine.core.images import prunable, version_key
     from engine.settings import load_settings
 
     settings = load_settings(config, local=True).settings
     store = PodmanImages()
     tags: list[str] = []
     named = [settings.adjutant_task_image_default, *(rule.image for rule in settings.adjutant_images)]
-    spared = {ref.tag for text in named if (ref := parse_reference(text)).repository == repository}
+    spared = set(_tags(named, repository))
     for entry in store.images():
-        mine = [ref.tag for text in entry.names if (ref := parse_reference(text)).repository == repository]
+        mine = _tags(entry.names, repository)
         tags += mine
         if name in mine:
             spared |= set(mine)
@@ -251,6 +253,18 @@ def prune(name: str, repository: str, keep: int, dry_run: bool, config: str | No
                 click.echo(f"kept: {error}", err=True)
                 continue
         click.echo(f"{'would remove' if dry_run else 'removed'} {repository}:{tag}")
+
+
+def _tags(names: Iterable[str], repository: str) -> list[str]:
+    """The tags that `names` give to `repository`; what is no reference gives none."""
+    from engine.core.images import parse_reference
+
+    tags = []
+    for name in names:
+        with suppress(ValueError):
+            reference = parse_reference(name)
+            tags += [reference.tag] if reference.repository == repository else []
+    return tags
 
 
 def _manager(config: str | None) -> PodmanManager:
