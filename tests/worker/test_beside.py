@@ -32,7 +32,7 @@ def calls(hub: HubStandIn, *, turns: bool = False) -> Calls:
         good_bye = call.method == "host.updateHost" and not args
         if call.method in TURN and not turns and not good_bye:
             continue
-        if call.method == "getTaskInfo" and not kwargs:  # ours, by a turn that finds a task closed and its process ending
+        if call.method == "getTaskInfo" and not kwargs:  # ours, by a turn that finds a closed task's process ending
             continue
         if call.method == "host.failTask":  # the traceback is of each one's files
             args = args[:1]
