@@ -26,6 +26,7 @@ from engine.core.errors import BadInput, InfrastructureError, Problem
 from engine.core.outcome import DiskSpace
 from engine.core.plan import Plan
 from engine.core.podman_options import LOG_SEPARATORS, MOUNT_SEPARATOR
+from engine.core.policy import workdir_complaint
 from engine.core.recipe import Artifact
 from engine.core.results import FoundFile
 from engine.core.structure import structure
@@ -52,12 +53,14 @@ class Workdir:
     """The directory that holds the task directories of one user's engine."""
 
     def __init__(self, path: str) -> None:
-        """Make it (0700) if need be. BadInput when it belongs to somebody else, others may write to it, or podman's
-        command line cannot express the paths below it (mounts and logs)."""
+        """Make it (0700) if need be. BadInput when it belongs to somebody else, others may write to it, it lies where
+        nothing may be mounted from, or podman's command line cannot express the paths below it (mounts and logs)."""
         self.path = os.path.abspath(path)
         if found := [sign for sign in (MOUNT_SEPARATOR, *LOG_SEPARATORS) if sign in self.path]:
             trouble = f"{self.path!r} has {found[0]!r} in its name, which podman's command line cannot express"
             raise BadInput([Problem("settings", "workdir", trouble, "name another directory")])
+        if complaint := workdir_complaint(self.path):
+            raise BadInput([Problem("settings", "workdir", *complaint)])
         try:
             os.makedirs(self.path, mode=0o700, exist_ok=True)
             info = os.lstat(self.path)

@@ -38,7 +38,7 @@ def resolve_mount(request: MountRequest, facts: Facts, workspace: str) -> Volume
         complaint = policy.path_complaint(source) or policy.workspace_complaint(source, workspace, writable=writable)
         default = "Z"
     elif source in _given_trees(facts):
-        complaint = policy.path_complaint(source)
+        complaint = policy.given_complaint(source)
         if writable:
             complaint = f"{source} was given to be read", 'say mode = "ro"'
     else:

@@ -27,6 +27,7 @@ _RUN_TREES = ("/run", "/var/run")
 _STATE_TREES = ("/var/lib/containers", "/var/spool", "/var/log")
 _HOMES = ("/root", "/home", "/var/root")
 _SYSTEM_DIRS = ("/", "/var", "/var/lib", "/var/tmp", "/opt", "/srv", "/tmp", "/mnt")  # noqa: S108
+_DATA_TREES, _MEDIA = ("/mnt", "/srv"), "/run/media"
 _TARGET_TREES = (
     "/proc",
     "/sys",
@@ -121,6 +122,24 @@ def source_complaint(source: str) -> Complaint | None:
         return f"{source}: a home directory may never be mounted", cure
     if any(part in {".ssh", ".gnupg", ".koji", ".docker", ".aws"} for part in parts):
         return f"{source}: a directory of credentials may never be mounted", cure
+    return None
+
+
+def given_complaint(source: str) -> Complaint | None:
+    """A host directory that a user names to be read: as any source, but a whole data tree or a medium will do."""
+    if (complaint := path_complaint(source)) or source in _DATA_TREES or below(source, _MEDIA):
+        return complaint
+    if complaint := source_complaint(source):
+        return complaint[0], "name a directory that holds nothing else"
+    return None
+
+
+def workdir_complaint(workdir: str) -> Complaint | None:
+    """The directory of the tasks' workspaces: what lies in it is mounted."""
+    if complaint := path_complaint(workdir):
+        return complaint
+    if source_complaint(posixpath.join(workdir, "task")):
+        return f"{workdir}: no container may see what lies there", "name another directory"
     return None
 
 

@@ -129,6 +129,8 @@ def begin(
     if not policy.CONTAINER_NAME.match(settings.worker_id):
         message = f"{settings.worker_id!r} cannot be part of a container's name"
         problems.append(Problem("settings", "worker_id", message))
+    if complaint := policy.workdir_complaint(settings.workdir):
+        problems.append(Problem("settings", "workdir", *complaint))
     if problems:
         raise BadInput(problems)
     host = posixpath.join(settings.workdir, str(request.task_id))
@@ -230,7 +232,9 @@ def _inputs(rendering: Rendering, workspace: Workspace) -> tuple[tuple[PlannedIn
         if item.kind == "tree":
             paths[f"{item.name}_source"] = source
             paths[item.name] = rendering.text(f"{place}.target", item.target) or f"{workspace.path}/{item.name}"
-            if rendering.check(f"{place}.source", policy.path_complaint(source)):
+            if given is not None and (complaint := policy.given_complaint(source)):
+                rendering.problems.append(Problem("request", f"facts.inputs.{item.name}", *complaint))
+            elif rendering.check(f"{place}.source", policy.path_complaint(source)):
                 planned.append(PlannedInput(name=item.name, source=source, path="", local=True))
             continue
         name = _file_name(rendering, place, item, source)

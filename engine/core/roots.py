@@ -133,7 +133,7 @@ def _repos(rendering: Rendering, expression: str) -> tuple[PackageRepo, ...]:
         if not repo.path and not repo.url:
             rendering.complain(place, f"{repo.name} has neither path nor url", _CURE_REPOS)
         if repo.path:
-            rendering.check(place, policy.path_complaint(repo.path))
+            rendering.check(place, policy.given_complaint(repo.path))
         elif repo.url and (
             policy.CONTROL.search(repo.url) or not repo.url.startswith(("http://", "https://", "file:/"))
         ):

@@ -249,10 +249,10 @@ def _plan_settings(file: WorkerFile) -> Settings:
 
 def _complaints(file: WorkerFile) -> Iterator[tuple[str, str, str]]:
     """What must hold beyond the type of each value: key path, message, cure."""
-    for path, value in (("hub.topdir", file.hub.topdir), ("hub.workdir", file.hub.workdir)):
-        complaint = policy.path_complaint(value)
-        if complaint:
-            yield path, *complaint
+    if complaint := policy.path_complaint(file.hub.topdir):
+        yield "hub.topdir", *complaint
+    if complaint := policy.workdir_complaint(file.hub.workdir):
+        yield "hub.workdir", *complaint
     if file.hub.log_level and file.hub.log_level.upper() not in logging.getLevelNamesMapping():
         known = sorted(set(logging.getLevelNamesMapping()) - {"NOTSET"})
         yield (

@@ -28,6 +28,26 @@ def test_sources_refused(source: str) -> None:
     assert policy.source_complaint(source)
 
 
+@pytest.mark.parametrize("path", ["/", "//", "/etc", "/home/alice", "/root/", "/var/tmp", "/run/podman", "/mnt/../etc"])
+def test_directories_refused_that_a_user_names(path: str) -> None:
+    assert policy.given_complaint(path)
+
+
+@pytest.mark.parametrize("path", ["/mnt", "/srv", "/run/media/alice/disc", "/home/alice/rpms", "/tmp/rpms"])
+def test_directories_read_that_a_user_names(path: str) -> None:
+    assert policy.given_complaint(path) is None
+
+
+@pytest.mark.parametrize("workdir", ["/etc", "/etc/x", "/usr/local", "/run/x", "/root/.ssh", "rel", "/a/../x", "//a"])
+def test_work_directories_refused(workdir: str) -> None:
+    assert policy.workdir_complaint(workdir)
+
+
+@pytest.mark.parametrize("workdir", ["/var/tmp/koji-adjutant", "/var/tmp", "/home/alice", "/mnt", "/srv/build"])
+def test_work_directories_allowed(workdir: str) -> None:
+    assert policy.workdir_complaint(workdir) is None
+
+
 @pytest.mark.parametrize("source", ["/mnt/koji", "/srv/data", "/home/alice/rpms", "/var/cache/x", "/data/a b"])
 def test_sources_allowed(source: str) -> None:
     assert policy.source_complaint(source) is None
