@@ -7,6 +7,7 @@ from math import isqrt
 from typing import Any
 
 from engine.core import policy, templates
+from engine.core.documents import described
 from engine.core.errors import Problem
 from engine.core.facts import Facts
 from engine.core.recipe import Recipe
@@ -55,13 +56,13 @@ class Rendering:
         return bool(self._try(place, lambda: templates.expression(when, scope), False))
 
     def each(self, path: str, each: str | None) -> Iterator[Mapping[str, Any]]:
-        """The scopes of an `each`: one with `item` for every element, or the plain one when absent."""
+        """One scope with `item` for every element of the list that the key `path` gives; the plain one without it."""
         if each is None:
             yield self.variables
             return
-        items = self._try(f"{path}.each", lambda: templates.expression(each, self.variables), [])
+        items = self._try(path, lambda: templates.expression(each, self.variables), [])
         if not isinstance(items, list | tuple):
-            self.complain(f"{path}.each", "must give a list", f"got {type(items).__name__}")
+            self.complain(path, f"must give a list, got {described(templates.plain(items))}")
             return
         for item in items:
             yield templates.Record("", {**self.variables, "item": item})

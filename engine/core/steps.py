@@ -134,7 +134,7 @@ def _argv(rendering: Rendering, step: Step, place: str) -> tuple[str, ...]:
     for index, item in enumerate(step.argv):
         path = f"{place}.argv[{index}]"
         group = item if isinstance(item, Argument) else Argument(args=(item,))
-        for scope in rendering.each(path, group.each):
+        for scope in rendering.each(f"{path}.each", group.each):
             if not rendering.holds(path, group.when, scope):
                 continue
             for number, template in enumerate(group.args):
@@ -155,10 +155,11 @@ def _env(rendering: Rendering, step: Step, place: str) -> dict[str, str]:
             continue
         for scope in rendering.each(f"{owner}.env_from", source):
             item: Any = scope["item"]
-            if not isinstance(item, Mapping) or not {"name", "value"} <= set(item):
-                rendering.complain(f"{owner}.env_from", "must give a list of tables with `name` and `value`")
+            if not isinstance(item, Mapping) or not all(isinstance(item.get(key), str) for key in ("name", "value")):
+                cure = "both are strings"
+                rendering.complain(f"{owner}.env_from", "must give a list of tables with `name` and `value`", cure)
                 break
-            env[str(item["name"])] = str(item["value"])
+            env[item["name"]] = item["value"]
     for owner, table in (("container", base.env), (place, step.env)):
         for name, template in table.items():
             env[name] = rendering.text(f"{owner}.env.{name}", template)
@@ -177,7 +178,7 @@ def _mounts(rendering: Rendering, step: Step, place: str, workspace: Workspace) 
         *((f"{place}.mounts[{i}]", mount) for i, mount in enumerate(step.mounts)),
     ]
     for path, mount in listed:
-        for scope in rendering.each(path, mount.each):
+        for scope in rendering.each(f"{path}.each", mount.each):
             if not rendering.holds(path, mount.when, scope):
                 continue
             before = len(rendering.problems)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any
 
-from jinja2 import StrictUndefined, Undefined, nodes
+from jinja2 import StrictUndefined, Undefined, nodes, pass_environment
 from jinja2.compiler import CodeGenerator
 from jinja2.exceptions import SecurityError
+from jinja2.filters import make_attrgetter
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import htmlsafe_json_dumps
 
@@ -37,6 +39,7 @@ FILTERS = (
     "unique",
     "upper",
 )
+TEXT_FILTERS = ("lower", "replace", "string", "trim", "upper")
 MAX_TEXT = 1_000_000
 MAX_POWER = 64
 MAX_NESTING = 40
@@ -169,8 +172,29 @@ def environment(*, text: bool) -> Environment:
         finalize=text_only if text else None,
     )
     env.globals.clear()
-    env.filters = {name: env.filters[name] for name in FILTERS} | {"tojson": _tojson}
+    env.filters = {name: env.filters[name] for name in FILTERS}
+    env.filters |= {name: _of_text(env.filters[name]) for name in TEXT_FILTERS}
+    env.filters |= {"join": _join, "tojson": _tojson}
     return env
+
+
+def _of_text(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter of Jinja's that makes text of what it is given, without that of None, a list or a table."""
+    first = 1 if hasattr(function, "jinja_pass_arg") else 0
+
+    @wraps(function)
+    def checked(*args: Any, **options: Any) -> Any:
+        text_only(args[first])
+        return function(*args, **options)
+
+    return checked
+
+
+@pass_environment
+def _join(env: Environment, value: Any, d: Any = "", attribute: str | int | None = None) -> str:
+    """Jinja's filter, but what is no text is an error, as everywhere where text is wanted."""
+    items = value if attribute is None else map(make_attrgetter(env, attribute), value)
+    return str(text_only(d)).join(str(text_only(item)) for item in items)
 
 
 def _tojson(value: Any, indent: int | None = None) -> str:
