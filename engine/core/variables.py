@@ -71,6 +71,7 @@ _SUMMARIES = {
 }
 
 _ELSEWHERE = {
+    "loop": "a `for` has no counter; separators are the filter join's",
     "item": "it is there beside an `each` only",
     "exit": "it is there in a step's message only",
     "log": "it is there in a step's message only",
