@@ -23,7 +23,7 @@ class TaskRequest:
 
     method: str = doc("Koji method.")
     params: Mapping[str, Any] = doc("Parameters by name.", factory=dict)
-    task_id: int = doc("Task id; 0 without a hub.", 0)
+    task_id: int = doc("Task id; 0 without a hub.", 0, ge=0)
     arch: str = doc("The task's architecture.", "noarch")
     channel: str = doc("Channel's name.", "default")
     owner: str = doc("User name of the task's owner.", "")
