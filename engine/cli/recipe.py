@@ -64,11 +64,9 @@ def show(method: str, resolved: bool, recipes: tuple[str, ...]) -> None:
     if not resolved:
         click.echo(read_text(path), nl=False)
         return
-    import tomli_w
+    from engine.core.structure import toml_text
 
-    from engine.core.structure import unstructure
-
-    click.echo(tomli_w.dumps(unstructure(directory.get(method)), multiline_strings=True), nl=False)
+    click.echo(toml_text(directory.get(method)), nl=False)
 
 
 @recipe.command(short_help="Write the start of a recipe.")

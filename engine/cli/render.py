@@ -118,11 +118,9 @@ def _print_plan(plan: Plan, form: str) -> None:
     if form == "json":
         click.echo(json.dumps({"digest": plan.digest, **plan.data()}, indent=2))
     elif form == "toml":
-        import tomli_w
+        from engine.core.structure import toml_text, unstructure
 
-        from engine.core.structure import unstructure
-
-        click.echo(tomli_w.dumps({"digest": plan.digest, **unstructure(plan)}, multiline_strings=True), nl=False)
+        click.echo(toml_text({"digest": plan.digest, **unstructure(plan)}), nl=False)
     else:
         from engine.core.plan_text import plan_text
 

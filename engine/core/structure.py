@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import attrs
+import tomli_w
 from cattrs import Converter
 
 from engine.core.documents import described, join, shown
@@ -74,6 +75,18 @@ def unstructure(value: Any) -> Any:
             raise ValueError("None in a list cannot be written as TOML")
         return [unstructure(item) for item in value]
     return value
+
+
+def toml_text(value: Any) -> str:
+    """`unstructure`d, as TOML: text of several lines as such, unless it holds CR LF, which a reader may change."""
+    data = unstructure(value)
+    return tomli_w.dumps(data, multiline_strings=not _holds_cr(data))
+
+
+def _holds_cr(data: Any) -> bool:
+    if isinstance(data, Mapping):
+        return any(map(_holds_cr, data.values()))
+    return any(map(_holds_cr, data)) if isinstance(data, list) else isinstance(data, str) and "\r" in data
 
 
 def make_converter(rules: Mapping[type, Rule] | None = None) -> Converter:

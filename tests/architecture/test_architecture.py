@@ -30,6 +30,7 @@ PURE = {
     "datetime",  # TOML's date types; asking it for the time is caught below
     "inspect",  # docstrings for the schema
     "signal",  # names of signal numbers
+    "tomli_w",  # text from data
 }  # fmt: skip
 CLOCKS = {"now", "today", "utcnow", "getenv", "environ"}
 
