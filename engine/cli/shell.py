@@ -134,6 +134,7 @@ def shell_command(step: PlannedStep, roots: dict[str, str], *, tty: bool) -> lis
 
     from engine.core.podman_form import command
 
-    spec = attrs.evolve(step.container, name=step.container.name + "-shell", argv=SHELL, log_path=None)
+    name = f"{step.container.name}-shell-{os.getpid()}"  # two may be open at once
+    spec = attrs.evolve(step.container, name=name, argv=SHELL, log_path=None)
     podman, _create, *words = command(spec, roots)
     return [podman, "run", "--rm", "--interactive", *(["--tty"] if tty else []), *words]
