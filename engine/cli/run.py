@@ -9,7 +9,7 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ import click
 from engine.cli import options
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from engine.cli.local import FetchedTask, LocalRuns
     from engine.cli.progress import NotesOnly
     from engine.core.local import LocalCall
@@ -138,7 +140,7 @@ def run(
         timeouts=settings.adjutant_container_timeouts,
         secrets=settings.adjutant_secrets,
     )
-    command = keep_command(click.get_current_context(), given)
+    command = keep_command(click.get_current_context(), given, directory.paths)
     with stop_signals() as stopped, PodmanManager(podman) as manager:
         images = PodmanSnapshotImages(manager.service)
         runs = LocalRuns(recipes=directory, settings=settings, workdir=place, manager=manager, images=images)
@@ -220,9 +222,19 @@ def stop_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def keep_command(context: click.Context, arguments: tuple[str, ...]) -> str:
-    """The command line of this run with ``--keep``, ready to paste anywhere: paths are absolute."""
-    words = ["engine", "run", *([context.params["method"]] if context.params["method"] else []), *arguments]
+def keep_command(context: click.Context, arguments: tuple[str, ...], recipes: Sequence[Path]) -> str:
+    """The command line of this run with ``--keep``, ready to paste anywhere: paths are absolute.
+
+    What was said by the environment, or by the directory it ran in (`recipes`), is said by the command; the hub's
+    settings are not, a password may be among them.
+    """
+    words = [*_environment(), "engine", "run"]
+    words += [*([context.params["method"]] if context.params["method"] else []), *arguments]
+    here = "ADJUTANT_RECIPES" in os.environ or not all(path.is_absolute() for path in recipes)
+    if here and not context.params["recipes"]:
+        words += [word for path in recipes for word in ("--recipes", os.path.abspath(path))]
+    if not context.params["config"] and (config := os.environ.get("ADJUTANT_CONFIG")):
+        words += ["--config", os.path.abspath(config)]
     for option in context.command.params:
         if not isinstance(option, click.Option) or option.name in {"keep", "quiet", "form", "force"}:
             continue
@@ -235,6 +247,18 @@ def keep_command(context: click.Context, arguments: tuple[str, ...]) -> str:
         for one in value if option.multiple else (value,):
             words += [option.opts[0], _absolute(option.name or "", str(one))]
     return shlex.join([*words, "--keep"])
+
+
+def _environment() -> list[str]:
+    """The settings of a run that the environment holds, as words before a command."""
+    from engine.settings.sources import PREFIX, RESERVED, environment_variables
+
+    names = {name for name, path in environment_variables().items() if not path.startswith("hub.")} - RESERVED
+    names.add(PREFIX + "CONTAINER_TIMEOUTS")
+    said = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name in names]
+    if path := os.environ.get("ADJUTANT_KOJID_CONF"):
+        said.append(f"ADJUTANT_KOJID_CONF={os.path.abspath(path)}")
+    return ["env", *said] if said else []
 
 
 def _absolute(name: str, value: str) -> str:

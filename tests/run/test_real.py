@@ -269,7 +269,8 @@ def test_keep_look_replay_remove(builder: Engine, repo: Path) -> None:
     assert builder.shell(number).returncode == 3
     again = subprocess.run(["sh", ended.results / "replay.sh"], capture_output=True, text=True, check=False)
     assert again.returncode == 2
-    assert "first run: engine run" in again.stderr
+    assert "first run: env ADJUTANT_" in again.stderr
+    assert " engine run buildArch " in again.stderr
 
 
 # Bad input: nothing is started

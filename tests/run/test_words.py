@@ -245,12 +245,31 @@ def test_the_command_to_repeat_names_what_was_given_with_absolute_paths(
     monkeypatch.chdir(tmp_path)
     given = ["toy", "a b", "--repo", "https://example.org/x", "--repo", "rpms", "--param", "x=1; rm -rf /"]
     given += ["--no-network", "--results", "out", "--quiet", "--format", "json", "--image", "reg/img:1"]
+    for name in [name for name in os.environ if name.startswith("ADJUTANT_")]:
+        monkeypatch.delenv(name)
     context = click.Context(run)
     run.parse_args(context, given)
-    text = keep_command(context, (str(tmp_path / "a b"),))
+    text = keep_command(context, (str(tmp_path / "a b"),), [Path("/etc/koji-adjutant/recipes")])
     assert text == (
         f"engine run toy '{tmp_path}/a b' --repo https://example.org/x --repo {tmp_path}/rpms"
         f" --param 'x=1; rm -rf /' --results {tmp_path}/out --image reg/img:1 --no-network --keep"
+    )
+
+
+def test_the_command_to_repeat_says_what_the_environment_and_the_directory_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("ADJUTANT_")]:
+        monkeypatch.delenv(name)
+    said = {"TASK_IMAGE_DEFAULT": "reg/img:2", "CONFIG": "w.toml", "KOJID_CONF": "kojid.conf", "HUB_PASSWORD": "geheim"}
+    for name, value in said.items():
+        monkeypatch.setenv(f"ADJUTANT_{name}", value)
+    context = click.Context(run)
+    run.parse_args(context, ["toy"])
+    assert keep_command(context, (), [Path("recipes"), Path("/usr/share/r")]) == (
+        f"env ADJUTANT_TASK_IMAGE_DEFAULT=reg/img:2 ADJUTANT_KOJID_CONF={tmp_path}/kojid.conf engine run toy"
+        f" --recipes {tmp_path}/recipes --recipes /usr/share/r --config {tmp_path}/w.toml --keep"
     )
 
 
