@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -12,16 +12,15 @@ import attrs
 from engine.core.errors import ContainerError, EngineError, InfrastructureError, Interrupted, TaskFailed
 from engine.core.manager import Cancelled, ContainerManager
 from engine.core.outcome import ArtifactSet, Failure, ImageUsed, InputUsed, LogFile, TaskOutcome
-from engine.core.plan import Plan, PlannedInput
+from engine.core.plan import Plan
 from engine.core.results import select
 from engine.core.snapshots import BuildrootReport
 from engine.core.spec import LABEL_TASK_ID, LABEL_WORKER_ID, ContainerHandle
+from engine.runner.inputs import fetch_input
 from engine.runner.interruptible import interruptible
 from engine.runner.ports import Closing, Delivery, InputSource, Progress, Silent, WorkspaceFiles
 from engine.runner.scrub import scrub
 from engine.runner.steps import StepRunner
-
-CHUNK = 1024 * 1024
 
 
 def never() -> bool:
@@ -144,12 +143,9 @@ class _Task:
             self.workspace.write(file.path, [file.content.encode()], int(file.mode, 8))
         for planned in self.plan.inputs:
             if planned.path:
-                opened, words = partial(self.source.open, planned), f"stopped while fetching {planned.source}"
-                with (
-                    self._phase(f"fetching {planned.source}"),
-                    interruptible(opened, self.cancelled, words) as stream,
-                ):
-                    size, sha256 = self.workspace.write(planned.path, self._chunks(stream.read, planned))
+                opened = partial(self.source.open, planned)
+                with self._phase(f"fetching {planned.source}"):
+                    size, sha256 = fetch_input(opened, planned.source, self.workspace, planned.path, self.cancelled)
                 self.inputs.append(InputUsed(name=planned.name, source=planned.source, bytes=size, sha256=sha256))
             else:
                 self.source.check_tree(planned)
@@ -173,18 +169,6 @@ class _Task:
         self.progress.phase(text)
         with self.steps.phases.during(text):
             yield
-
-    def _chunks(self, read: Callable[[int], bytes], planned: PlannedInput) -> Iterator[bytes]:
-        while True:
-            if self.cancelled():
-                raise Interrupted(f"stopped while fetching {planned.source}")
-            try:
-                data = read(CHUNK)
-            except OSError as error:
-                raise InfrastructureError(f"cannot read {planned.source}: {error.strerror or error}") from None
-            if not data:
-                return
-            yield data
 
     def _collect(self) -> Failure | None:
         with self._phase("collecting results"):

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from typing import BinaryIO
 
 from engine.adapters.hub_files import HubFiles
 from engine.adapters.workspace import TaskDirectory
-from engine.core.errors import InfrastructureError, Interrupted
 from engine.core.manager import Cancelled
 from engine.core.plan import PlannedInput
-from engine.runner.interruptible import interruptible
+from engine.runner.inputs import fetch_input
 
-CHUNK = 1024**2
 FOLDER = "fetched"
 """Below the workspace; no container sees it."""
 
@@ -28,9 +25,7 @@ class FetchedFirst:
     def fetch(self, planned: PlannedInput, cancelled: Cancelled) -> str:
         """Fetch it now, once; its host path until `open` takes it. Errors as of `open`, Interrupted when cancelled."""
         name = f"{FOLDER}/{planned.name}"
-        words = f"stopped while fetching {planned.source}"
-        with interruptible(lambda: self.files.open(planned), cancelled, words) as stream:
-            self.workspace.write(name, _chunks(stream, planned, cancelled), 0o600)
+        fetch_input(lambda: self.files.open(planned), planned.source, self.workspace, name, cancelled, 0o600)
         path = os.path.join(self.workspace.path, name)
         self._paths[planned.name] = path
         return path
@@ -47,16 +42,3 @@ class FetchedFirst:
     def check_tree(self, planned: PlannedInput) -> None:
         """InfrastructureError unless the directory is there."""
         self.files.check_tree(planned)
-
-
-def _chunks(stream: BinaryIO, planned: PlannedInput, cancelled: Cancelled) -> Iterator[bytes]:
-    while True:
-        if cancelled():
-            raise Interrupted(f"stopped while fetching {planned.source}")
-        try:
-            data = stream.read(CHUNK)
-        except OSError as error:
-            raise InfrastructureError(f"cannot read {planned.source}: {error.strerror or error}") from None
-        if not data:
-            return
-        yield data
