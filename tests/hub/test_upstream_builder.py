@@ -14,6 +14,8 @@ from pathlib import Path
 import koji
 import pytest
 
+from tests.worker.workshop import wait_for
+
 from . import HubStandIn
 
 ROOT = Path(__file__).parents[2]
@@ -119,12 +121,12 @@ def test_kill_leaves_an_open_task_that_the_next_start_frees(hub: HubStandIn, tmp
     task = hub.make_task("sleep", [3])
     with builder(hub, "builder1", tmp_path / "work") as first:
         hub.wait_task(task, 40, {"OPEN"})
-        children = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
+        listed = Path(f"/proc/{first.pid}/task/{first.pid}/children")
+        children = wait_for(lambda: listed.read_text().split())  # the task is OPEN a moment before it has a process
         first.kill()
         for child in children:  # the task's process outlives it, and would close the task where the next start is slow
             os.kill(int(child), signal.SIGKILL)
         first.wait()
-    assert children
     assert hub.task(task)["state_name"] == "OPEN"
     with builder(hub, "builder1", tmp_path / "again"):
         assert hub.wait_task(task, 40)["state_name"] == "CLOSED"
