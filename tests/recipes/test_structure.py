@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from attrs import frozen
 from engine.core.documents import parse_toml
 from engine.core.errors import BadInput
 from engine.core.facts import Facts, RenderRequest
-from engine.core.structure import structure, unstructure
+from engine.core.structure import structure, toml_text, unstructure
 
 
 @frozen(kw_only=True)
@@ -131,3 +132,15 @@ def test_facts_survive_toml() -> None:
     request = RenderRequest(method="toy", params={"a": [1, {"b": True}]}, facts=Facts(image="x"), task_id=7)
     text = tomli_w.dumps(unstructure(request))
     assert structure(parse_toml(text, "x"), RenderRequest, "x") == request
+
+
+@pytest.mark.parametrize(
+    "content", ["one\ntwo\n", "one\r\ntwo\r\n", "bare\rcr", "\n", "\r\n", '"""\n\\\n', "tab\t\x7f\n"]
+)
+def test_text_comes_back_as_it_was(content: str) -> None:
+    data = {"files": [{"content": content, "lines": "a\nb"}]}
+    assert tomllib.loads(toml_text(data)) == data
+
+
+def test_text_of_several_lines_stands_on_several_lines() -> None:
+    assert toml_text({"content": "one\ntwo\n"}) == 'content = """\none\ntwo\n"""\n'
