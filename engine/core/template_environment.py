@@ -53,6 +53,11 @@ class TemplateProblem(Exception):
         super().__init__(message)
 
 
+def no_format() -> TemplateProblem:
+    """``'text' % value``: as with the filter `format`, a value would say how wide the text becomes."""
+    return TemplateProblem("text cannot be formatted with %", "write {{ }} where the value shall stand, or join with ~")
+
+
 class Record(dict[str, Any]):
     """Named values that know their own place, so that a wrong name can be told in full."""
 
@@ -150,8 +155,8 @@ class Environment(ImmutableSandboxedEnvironment):
     def call_binop(self, _context: Any, operator: str, left: Any, right: Any) -> Any:
         if operator == "**" and (not isinstance(right, int | float) or abs(right) > MAX_POWER):
             raise TemplateProblem("the power is too large")
-        if operator == "%" and isinstance(left, str):  # as the filter `format`: a value would say how wide
-            raise TemplateProblem("text cannot be formatted with %", "write {{ }} where the value shall stand")
+        if operator == "%" and isinstance(left, str):
+            raise no_format()
         if operator == "*":
             for text, times in ((left, right), (right, left)):
                 if isinstance(text, str | list | tuple) and (

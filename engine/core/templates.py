@@ -23,6 +23,7 @@ from engine.core.template_environment import (
     Record,
     TemplateProblem,
     environment,
+    no_format,
     text_only,
 )
 
@@ -118,6 +119,9 @@ def parse(text: str) -> nodes.Template:
             )
         if isinstance(node, nodes.Name) and node.name in {"self", "caller", "varargs", "kwargs"}:
             raise TemplateProblem(f"unknown variable '{node.name}'", f"line {node.lineno} of the text")
+    for formatted in tree.find_all(nodes.Mod):
+        if isinstance(formatted.left, nodes.Const) and isinstance(formatted.left.value, str):
+            raise no_format()
     return tree
 
 
