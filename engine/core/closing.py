@@ -23,7 +23,7 @@ class RecipeClosing:
         self.recipe, self.variables, self.where = recipe, variables, where
 
     def fault_text(self, step: PlannedStep, outcome: Outcome, cause: str) -> str:
-        """The step's `message`; "" when it has none, or one that cannot be rendered now.
+        """The step's `message`; "" when it has none. One that cannot be rendered tells so beside the cause.
 
         `exit.code` is podman's (137 after signal 9), `exit.signal` None unless a signal ended it, `exit.text`
         is `cause`, `log` the name of the step's log.
@@ -34,8 +34,8 @@ class RecipeClosing:
         scope = templates.variables({**self.variables, "exit": how, "log": step.log})
         try:
             return templates.text(step.message, scope)
-        except templates.TemplateProblem:
-            return ""  # the failure itself matters more than its wording
+        except templates.TemplateProblem as problem:  # the failure itself matters more than its wording
+            return f"step {step.name}: {cause}; see {step.log} for more information (its message: {problem.message})"
 
     def result(self, artifacts: Sequence[ArtifactSet], logs: Sequence[LogFile]) -> Any:
         """The recipe's `result`. BadInput when a template of it cannot be rendered."""
