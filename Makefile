@@ -11,6 +11,8 @@ PYTHON := $(BIN)/python
 T ?=
 # Processes that share the tests; 0 runs them in pytest itself, as for its -s and --pdb: make test JOBS=0 T=-s
 JOBS ?= 2
+# How often a test that failed is tried again, see tests/secondtry.py; CI says 1
+RERUNS ?= 0
 # The sample that `make demo` builds: make demo SAMPLE=grove
 SAMPLE ?= hz
 # Tools read podman's configuration from here, see tools/hostconf.py.
@@ -32,7 +34,7 @@ demo: setup ## Build a sample source RPM in containers and list the RPMs
 	$(BIN)/engine run buildArch "$$srpm" --repo "$$repo" --results out/demo
 
 test: setup lint ## Check style and types, then run every test
-	@$(ENVIRONMENT); $(BIN)/pytest -n $(JOBS) $(T)
+	@$(ENVIRONMENT); $(BIN)/pytest -n $(JOBS) --reruns $(RERUNS) $(T)
 
 lint: ## ruff and mypy
 	@tools/setup.sh venv

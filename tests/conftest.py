@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.secondtry import pytest_sessionfinish, pytest_terminal_summary
+
+__all__ = ["pytest_sessionfinish", "pytest_terminal_summary"]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
