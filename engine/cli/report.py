@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 
 from engine.cli.progress import seconds_words
@@ -25,8 +26,9 @@ def report(outcome: TaskOutcome, results: str, command: str) -> Iterator[str]:
     if outcome.workspace is not None:
         yield ""
         yield f"kept: {outcome.workspace}"
-        yield f"  look around:  engine shell {outcome.task_id}"
-        yield f"  remove it:    engine shell --remove {outcome.task_id}"
+        where = shlex.quote(os.path.dirname(outcome.workspace))
+        yield f"  look around:  engine shell {outcome.task_id} --workdir {where}"
+        yield f"  remove it:    engine shell --remove {outcome.task_id} --workdir {where}"
 
 
 def _done(outcome: TaskOutcome, results: str) -> Iterator[str]:

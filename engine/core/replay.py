@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import shlex
 from collections.abc import Iterator
 
@@ -29,7 +30,8 @@ def _lines(plan: Plan, name: str, command: str) -> Iterator[str]:
     yield f"# Step {name} of {plan.method}, as podman was told. Plan {plan.digest}"
     yield "# It needs the workspace and the root that this leaves behind:"
     yield from (f"#   {line}" for line in command.splitlines())  # a word of it may hold newlines
-    yield f"# For a shell in the same sandbox: engine shell {plan.task_id} --step {name}"
+    workdir = shlex.quote(posixpath.dirname(plan.workspace.host))
+    yield f"# For a shell in the same sandbox: engine shell {plan.task_id} --step {name} --workdir {workdir}"
     yield "set -eu"
     yield f"if ! [ -d {workspace}/in ]; then"
     yield f"    printf '%s\\n' {shlex.quote('first run: ' + command)} >&2"

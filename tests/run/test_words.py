@@ -187,8 +187,8 @@ def test_the_end_of_a_failed_task_says_why_and_what_next(tmp_path: Path) -> None
         f"  step:    {tmp_path}/replay.sh",
         "",
         "kept: /w/3",
-        "  look around:  engine shell 3",
-        "  remove it:    engine shell --remove 3",
+        "  look around:  engine shell 3 --workdir /w",
+        "  remove it:    engine shell --remove 3 --workdir /w",
     ]
 
 
