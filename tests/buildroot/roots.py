@@ -48,6 +48,13 @@ class SmallRepo:
         for package in self.path.glob(pattern):
             package.unlink()
 
+    def replace(self, pattern: str, *packages: Path) -> None:
+        """Other packages in the place of those that match, and the metadata of it."""
+        self.remove(pattern)
+        for package in packages:
+            self.put(package)
+        self.index()
+
     def index(self) -> None:
         """Write the metadata, as createrepo does when a repo is regenerated."""
         members = "".join(f'<packagereq type="mandatory">{name}</packagereq>' for name in self.members)

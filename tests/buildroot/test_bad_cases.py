@@ -102,9 +102,7 @@ def test_a_package_that_changed_after_it_was_resolved(place: Place, repo: SmallR
 
 
 def test_a_package_that_refuses_to_be_installed(place: Place, repo: SmallRepo, make_package: MakePackage) -> None:
-    repo.remove("marker-*.rpm")
-    repo.put(make_package("marker", "8", tail="%pre\nexit 1"))
-    repo.index()
+    repo.replace("marker-*.rpm", make_package("marker", "8", tail="%pre\nexit 1"))
     with pytest.raises(TaskFailed, match="scriptlet in rpm package marker") as caught:
         place.prepare(repo)
     assert caught.value.fault == "BuildrootError"
@@ -115,9 +113,7 @@ def test_a_scriptlet_that_fails_after_its_package_was_installed(
     place: Place, repo: SmallRepo, make_package: MakePackage
 ) -> None:
     """dnf goes on and ends well; so the root is made, and its log says what happened."""
-    repo.remove("marker-*.rpm")
-    repo.put(make_package("marker", "8", tail="%post\nexit 1"))
-    repo.index()
+    repo.replace("marker-*.rpm", make_package("marker", "8", tail="%post\nexit 1"))
     said = bytearray()
     with place.prepare(repo, output=said.extend) as root:
         assert place.run(root, "cat /usr/share/marker/text") == "x\n"
@@ -289,9 +285,7 @@ def test_a_disk_that_is_full_while_podman_stores(
     """podman puts what it commits or loads on a temporary file first: here there is no room for it."""
     place.prepare(repo).close()
     (known,) = place.state.snapshots()
-    repo.remove("marker-*.rpm")
-    repo.put(make_package("marker", "2"))
-    repo.index()
+    repo.replace("marker-*.rpm", make_package("marker", "2"))
     with small_file_system(tmp_path / "small", "2m") as small:
         monkeypatch.setenv("TMPDIR", str(small))
         with PodmanManager(PodmanConfig(worker_id=place.settings.worker_id)) as manager:
@@ -357,9 +351,7 @@ def test_a_full_work_directory_is_this_hosts_fault(place: Place, repo: SmallRepo
 def test_a_log_that_cannot_be_written_does_not_hide_why_a_root_could_not_be_made(
     place: Place, repo: SmallRepo, make_package: MakePackage
 ) -> None:
-    repo.remove("marker-*.rpm")
-    repo.put(make_package("marker", "8", tail="%pre\nexit 1"))
-    repo.index()
+    repo.replace("marker-*.rpm", make_package("marker", "8", tail="%pre\nexit 1"))
     with small_file_system(place.state.path / "snapshots", "64k") as small:
         fill(small)
         with pytest.raises(TaskFailed, match="scriptlet in rpm package marker"):
@@ -397,15 +389,11 @@ def test_an_anchor_that_cannot_be_removed_hides_nothing(
     with clinging.prepare(repo, note=notes.append) as root:
         assert root.report is not None
         assert (root.report.decision, "it clings" in " ".join(notes)) == ("full", True)
-    repo.remove("marker-*.rpm")
-    repo.put(make_package("marker", "2"))
-    repo.index()
+    repo.replace("marker-*.rpm", make_package("marker", "2"))
     with clinging.prepare(repo) as root:
         assert root.report is not None
         assert root.report.decision == "increment"
-    repo.remove("marker-*.rpm")
-    repo.put(make_package("marker", "8", tail="%pre\nexit 1"))
-    repo.index()
+    repo.replace("marker-*.rpm", make_package("marker", "8", tail="%pre\nexit 1"))
     with pytest.raises(TaskFailed, match="scriptlet in rpm package marker"):
         clinging.prepare(repo)
     assert len(upkeep(place.settings, place.images, place.manager).containers) == 4

@@ -36,9 +36,7 @@ def child(place: Place, repo: SmallRepo, task: int, *words: str | Path, **option
 
 
 def changed(repo: SmallRepo, make_package: MakePackage, version: str) -> SmallRepo:
-    repo.remove("marker-*.rpm")
-    repo.put(make_package("marker", version))
-    repo.index()
+    repo.replace("marker-*.rpm", make_package("marker", version))
     return repo
 
 

@@ -51,9 +51,7 @@ def test_from_miss_to_hit(shared: Place, repo: SmallRepo, make_package: MakePack
     with shared.prepare(repo) as root:
         assert (report(root).decision, report(root).resolved) == ("hit", True)
         assert report(root).key == first.key
-    repo.remove("marker-*.rpm")
-    repo.put(make_package("marker", "2", "two"))
-    repo.index()
+    repo.replace("marker-*.rpm", make_package("marker", "2", "two"))
     with shared.prepare(repo) as root:
         second = report(root)
         assert (second.decision, second.changed, second.parent) == ("increment", 1, first.key)
@@ -72,9 +70,8 @@ def test_from_miss_to_hit(shared: Place, repo: SmallRepo, make_package: MakePack
 def test_options_and_macros_that_shape_a_root_make_another_one(
     shared: Place, repo: SmallRepo, make_package: MakePackage
 ) -> None:
-    repo.remove("marker-*.rpm")
-    repo.put(make_package("marker", "5", tail="%doc /usr/share/marker/text"))  # createrepo goes by name, size and time
-    repo.index()
+    # createrepo goes by name, size and time
+    repo.replace("marker-*.rpm", make_package("marker", "5", tail="%doc /usr/share/marker/text"))
     with shared.prepare(repo) as root:
         plain = report(root)
         assert shared.run(root, "cat /usr/share/marker/text") == "x\n"
@@ -94,9 +91,7 @@ def test_an_increment_equals_a_root_made_from_nothing(
 ) -> None:
     with shared.prepare(repo):
         pass
-    repo.remove("marker-*.rpm")
-    repo.put(make_package("marker", "4", "four", head="Requires: bc"))
-    repo.index()
+    repo.replace("marker-*.rpm", make_package("marker", "4", "four", head="Requires: bc"))
     with shared.prepare(repo) as grown:
         listing = shared.run(grown, LISTING, user=0).splitlines()
     shared.state.forget(report(grown).key)  # so that the other does not take it up
@@ -111,9 +106,7 @@ def test_an_increment_equals_a_root_made_from_nothing(
 def test_ten_tasks_make_it_once(shared: Place, repo: SmallRepo, make_package: MakePackage) -> None:
     with shared.prepare(repo):
         pass
-    repo.remove("marker-*.rpm")
-    repo.put(make_package("marker", "10"))
-    repo.index()
+    repo.replace("marker-*.rpm", make_package("marker", "10"))
     reports: list[BuildrootReport] = []
 
     def task(number: int) -> None:
@@ -199,9 +192,7 @@ def test_the_settings_bound_what_is_kept(place: Place, repo: SmallRepo) -> None:
 def test_no_chains_where_the_settings_say_so(place: Place, repo: SmallRepo, make_package: MakePackage) -> None:
     place = evolve(place, settings=evolve(place.settings, buildroots=BuildrootLimits(chain=0)))
     place.prepare(repo).close()
-    repo.remove("marker-*.rpm")
-    repo.put(make_package("marker", "2"))
-    repo.index()
+    repo.replace("marker-*.rpm", make_package("marker", "2"))
     with place.prepare(repo) as root:
         assert report(root).decision == "full"
         assert "chains of 0" in report(root).reason

@@ -22,10 +22,7 @@ echo 'extra:x:77:77::/:/bin/sh' >> /etc/passwd
 
 def prepared(place: Place, repo: SmallRepo, *packages: Path, script: str = "true") -> tuple[BuildrootReport, str]:
     """How the root came about after `marker` was replaced by `packages`, and what a script says in it."""
-    repo.remove("marker-*.rpm")
-    for package in packages:
-        repo.put(package)
-    repo.index()
+    repo.replace("marker-*.rpm", *packages)
     with place.prepare(repo) as root:
         assert root.report is not None
         return root.report, place.run(root, script)
