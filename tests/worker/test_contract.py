@@ -26,7 +26,7 @@ def test_reasons_not_to_be_ready(hub: HubStandIn, make_worker: StartWorker) -> N
     running(worker, hub, task)
 
     def says(words: str) -> None:
-        wait_for(lambda: str(shown(worker)["reason"]).startswith(words), 10, str(shown(worker)))
+        wait_for(lambda: str(shown(worker)["reason"]).startswith(words))
         hub.forget_calls()
         wait_for(lambda: len(hub.calls("host.updateHost")) > 1)
         assert {call.args[1] for call in hub.calls("host.updateHost")} == {False}
@@ -66,7 +66,7 @@ def test_a_renewal_that_is_refused_ends_the_worker(hub: HubStandIn, worker: Work
     """1.4: AuthExpired, and the credentials are accepted no more."""
     hub.answer_instead("login", Fault(koji.AuthError.faultCode, "invalid username or password"))
     hub.expire_session("builder1")
-    assert worker.wait(30) == 4
+    assert worker.wait() == 4
     assert "the hub does not accept this session any more: invalid username" in worker.log.read_text()
     worker.assert_nothing_left()
 
@@ -112,7 +112,7 @@ def test_all_hosts_are_restarted(hub: HubStandIn, worker: WorkerProcess) -> None
 def test_a_shutdown_task(hub: HubStandIn, worker: WorkerProcess) -> None:
     """2.8, trap 32: the daemon ends, and the task that said so is free again."""
     task = hub.make_task("shutdown", [])
-    assert worker.wait(30) == 0
+    assert worker.wait() == 0
     assert hub.task(task)["state_name"] == "FREE"
     worker.assert_nothing_left()
 
@@ -126,7 +126,7 @@ def test_kill_of_a_waiting_parent_frees_it(hub: HubStandIn, worker: WorkerProces
     freed = [number for call in wait_for(lambda: hub.calls("host.freeTasks")) for number in call.args[0]]
     assert task in freed
     worker.signal(signal.SIGTERM)
-    assert worker.wait(30) == 0
+    assert worker.wait() == 0
 
 
 @pytest.mark.parametrize(

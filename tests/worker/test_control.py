@@ -46,7 +46,7 @@ def test_status_says_what_it_does(hub: AnyHub, worker: WorkerProcess) -> None:
     wait_for((hub.task_dir(task) / "say.log").exists)
     containers = [line for line in ask(worker, "--containers").stdout.splitlines() if line.startswith("container")]
     assert containers == [f"container {worker.containers()[0]} running, task {task}"]
-    assert "STATUS=ready; 1 task" in worker.listen()
+    wait_for(lambda: "STATUS=ready; 1 task" in worker.listen())
     assert worker.terminate() == 0
     result = ask(worker)
     assert result.return_value == 4
@@ -242,7 +242,7 @@ def test_two_workers_on_one_host(hub: HubStandIn, make_worker: StartWorker) -> N
         wait_for(lambda task=task: (hub.task_dir(task) / "say.log").exists())
     # One is killed and started anew: its leftovers go, the other's containers stay.
     workers[0].kill()
-    (other,) = workers[1].containers()
+    (other,) = wait_for(lambda: (names := workers[1].containers()) and len(names) == 1 and names)
     workers[0].start("--force-lock")
     assert other in workers[1].containers()  # it may have been given the task of the killed one as well
     for worker in workers:

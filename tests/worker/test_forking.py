@@ -113,4 +113,4 @@ print(job.ended(), job.result, os.listdir("/proc/self/fd") == before)
 def test_a_signal_at_the_fork_does_not_log_the_task_out(hub: HubStandIn, folder: Path) -> None:
     task = hub.make_task("sleep", [1])
     assert f"interrupted [{task}]" in take(hub, folder, "signal")
-    wait_for(lambda: hub.task(task)["state_name"] == "CLOSED", 5)
+    wait_for(lambda: hub.task(task)["state_name"] == "CLOSED")

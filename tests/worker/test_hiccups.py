@@ -55,7 +55,7 @@ def test_a_file_that_never_arrives_is_not_the_packages_fault(hub: HubStandIn, wo
     task = hub.make_task("toy", ["x", 2])
     running(worker, hub, task)
     hub.answer_instead("rawUpload", FULL, 4)
-    wait_for(lambda: ends_of(hub, task), 30)
+    wait_for(lambda: ends_of(hub, task))
     assert ends_of(hub, task) == ["host.refuseTask"]
     (refusal,) = hub.calls("host.refuseTask")
     assert refusal.kwargs["msg"].startswith("said.txt could not be uploaded, 4 times: ")

@@ -90,7 +90,8 @@ def test_the_hub_sees_the_calls_of_a_kojid(hub: AnyHub, worker: WorkerProcess) -
     task = hub.make_task("toy", ["x"])
     hub.wait_task(task)
     mine = [call.method for call in hub.call_log if call.who == hub.builder and call.args[:1] == (task,)]
-    assert mine == ["getTaskInfo", "host.openTask", "host.setTaskWeight"]
+    assert mine[:3] == ["getTaskInfo", "host.openTask", "host.setTaskWeight"]
+    assert set(mine[3:]) <= {"getTaskInfo"}  # of a turn that finds it closed and its process ending
     child = [call.method for call in hub.call_log if call.who == f"{hub.builder}/sub"]
     assert child[0] == "getTaskInfo"
     assert set(child[1:]) >= {"rawUpload", "checkUpload", "host.closeTask"}

@@ -162,7 +162,7 @@ def test_a_clock_that_is_set_back_keeps_no_worker_out(monkeypatch: pytest.Monkey
     assert outage.reason().startswith("1 infrastructure failures in a row, next self-check in ")
     now = time.time
     monkeypatch.setattr("engine.worker.outage.time.time", lambda: now() - 86400)
-    wait_for(lambda: outage.reason() == "", 5)
+    wait_for(lambda: outage.reason() == "")
 
 
 def test_systemd_is_told_and_its_variable_is_not_passed_on(tmp_path: Path) -> None:

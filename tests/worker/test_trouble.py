@@ -93,7 +93,7 @@ def test_cancel_while_free_and_while_uploading(hub: AnyHub, worker: WorkerProces
     hub.cancel(never)
     task = hub.make_task("toy", ["uploading", 1])
     running(worker, hub, task)
-    hub.slow_answers(0.5)
+    hub.slow_answers(2)  # so that it is cancelled before it is closed, also where this process gets its turn late
     wait_for(lambda: [call for call in hub.calls("rawUpload") if call.args[1] == "said.txt"])
     hub.cancel(task)
     hub.slow_answers(0)
@@ -153,7 +153,7 @@ def test_kill_9_and_restart(hub: AnyHub, make_worker: StartWorker, phase: str) -
     worker = make_worker().start()
     first = worker.pid
     if phase in {"before open", "after open"}:
-        hub.slow_answers(0.3)
+        hub.slow_answers(1)
     task = hub.make_task("toy", [phase, 2])
     seen = {
         "before open": lambda: hub.calls("getTaskInfo", who=hub.builder),
@@ -164,7 +164,7 @@ def test_kill_9_and_restart(hub: AnyHub, make_worker: StartWorker, phase: str) -
         wait_for(seen[phase])
     else:
         running(worker, hub, task)
-        hub.slow_answers(0.5)
+        hub.slow_answers(2)
         name = {"during upload": "rawUpload", "before close": "checkUpload"}[phase]
         wait_for(lambda: [call for call in hub.calls(name) if call.args[1] == "said.txt"])
     worker.kill()
@@ -380,10 +380,7 @@ def test_check_ins_go_on_while_podman_hangs(hub: AnyHub, worker: WorkerProcess) 
     try:
         hub.cancel(task)
         hub.forget_calls()
-        time.sleep(8)
-        times = [call.time for call in hub.calls("host.updateHost")]
-        assert len(times) >= 4
-        assert max(later - earlier for earlier, later in zip(times, times[1:], strict=False)) < 5
+        wait_for(lambda: len(hub.calls("host.updateHost")) > 7)  # podman says nothing all that time
         assert worker.containers() != []
     finally:
         for pid in services:
