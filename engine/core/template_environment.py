@@ -99,7 +99,7 @@ def text_only(value: Any) -> Any:
     if isinstance(value, Undefined):
         return value
     if value is None:
-        raise TemplateProblem("a value is None where text is expected", "give it a default or a `when`")
+        raise TemplateProblem("a value is None where text is expected", "give it `| default('…', true)` or a `when`")
     if isinstance(value, list | tuple | Mapping) or hasattr(value, "__next__"):
         kind = "a table" if isinstance(value, Mapping) else "a list"
         raise TemplateProblem(f"a value is {kind} where text is expected", "use `each`, or the filter join")
