@@ -383,8 +383,8 @@ def _to_its_end(call: Callable[[], Any]) -> Any:
         except BaseException as error:  # raised by `result`
             future.set_exception(error)
 
-    threading.Thread(target=work, name="create container", daemon=True).start()
     try:
+        threading.Thread(target=work, name="create container", daemon=True).start()
         return future.result()
     except BaseException:
         wait([future], _INTERRUPTED_SECONDS)

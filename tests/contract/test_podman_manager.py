@@ -139,12 +139,14 @@ def test_service_killed_in_the_middle_of_a_step(own: PodmanManager, tiny_image: 
     assert not own.containers(LABELS)
 
 
-def test_container_that_ended_while_the_service_was_away(own: PodmanManager, tiny_image: str) -> None:
-    handle = own.create(spec(tiny_image, "sleep 2; exit 6"))
+def test_container_that_ended_while_the_service_was_away(own: PodmanManager, tiny_image: str, tmp_path: Path) -> None:
+    gate = Gate(tmp_path, b"")
+    handle = own.create(gate.spec(tiny_image, f"{WAIT}; exit 6"))
     own.start(handle)
     process = Path("/proc", podman("inspect", "--format", "{{.State.Pid}}", handle.id).strip())
     assert process.name != "0"
     kill_service(own)
+    gate(b"")
     end = time.monotonic() + 30
     while process.exists():
         assert time.monotonic() < end
@@ -317,12 +319,16 @@ def test_a_container_with_network_asks_the_hosts_name_servers(manager: PodmanMan
 
 @pytest.mark.parametrize("stubborn", [True, False])
 def test_a_container_that_had_to_be_killed_is_warned_of(
-    own: PodmanManager, tiny_image: str, stubborn: bool, caplog: pytest.LogCaptureFixture
+    own: PodmanManager, tiny_image: str, stubborn: bool, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     """ADR 0002 "Timeout Handling"."""
-    handle = own.create(spec(tiny_image, f"{'trap : TERM; ' if stubborn else ''}while :; do sleep 0.1; done"))
+    script, log = f"{'trap : TERM; ' if stubborn else ''}echo up; while :; do sleep 0.1; done", tmp_path / "log"
+    handle = own.create(spec(tiny_image, script, log_path=str(log)))
     own.start(handle)
-    time.sleep(0.3)  # let the shell set its trap
+    end = time.monotonic() + 60
+    while not (log.exists() and b"up" in log.read_bytes()):  # the shell has set its trap
+        assert time.monotonic() < end
+        time.sleep(0.05)
     assert own.remove(handle, force=True) is stubborn
     warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     grace = own.config.timeouts.stop_grace
@@ -379,16 +385,15 @@ def test_a_call_that_is_interrupted_comes_to_its_end_first() -> None:
 
     made = []
 
-    def make() -> None:
+    def make() -> None:  # in a thread; by then the main one waits for it, or is about to
+        os.kill(os.getpid(), signal.SIGALRM)
         time.sleep(0.5)
         made.append("container")  # podman makes it although nobody waits for the answer: only now it can be removed
 
     earlier = signal.signal(signal.SIGALRM, stop)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
         with pytest.raises(Stop):
             _to_its_end(make)
         assert made == ["container"]
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, earlier)
