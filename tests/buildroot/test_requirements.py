@@ -76,7 +76,7 @@ def test_a_package_that_is_damaged_is_not_the_builds_fault(
 
 def test_a_repo_that_vanishes_before_the_installing_step(builder: Builder) -> None:
     """It is deleted while the source package is made: podman finds nothing to show to the step."""
-    srpm = builder.srpm("waits", head="BuildRequires: needed\n%define slow %(sleep 3)\n%slow")
+    srpm = builder.srpm("waits", head="BuildRequires: needed\n%define slow %(sleep 6)\n%slow")
     away = builder.repo.path.with_name("away")
 
     def vanish() -> None:

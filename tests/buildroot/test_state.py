@@ -106,7 +106,7 @@ def test_old_caches_are_looked_for_while_other_processes_write(tmp_path: Path) -
         (tmp_path / "buildroots/known" / f"{number}.json").touch()
     with subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)]) as writer:
         try:
-            wait_for(lambda: state.read("known", "busy") is not None, 20)
+            wait_for(lambda: state.read("known", "busy") is not None)
             end = time.monotonic() + 2
             while time.monotonic() < end:
                 assert old_caches(state) == 0

@@ -94,7 +94,7 @@ def test_kill_9_and_restart(hub: HubStandIn, worker: PersonsWorker) -> None:
 def test_sigterm_frees_the_task_and_leaves_nothing(hub: HubStandIn, worker: PersonsWorker) -> None:
     task = hub.make_task("hut", [SLEEP])
     running(worker, task)
-    assert worker.terminate(40) == 0
+    assert worker.terminate() == 0
     assert hub.task(task)["state_name"] == "FREE"
     worker.assert_nothing_left()
     hub.cancel(task)

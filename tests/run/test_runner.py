@@ -452,9 +452,8 @@ def test_results_that_cannot_be_stored(bench: Bench) -> None:
 
 
 def test_stopping_a_running_step(bench: Bench) -> None:
-    bench.manager.commands = {("build",): Behaviour(seconds=60, ignores_term=True)}
     stop = threading.Event()
-    threading.Timer(0.1, stop.set).start()
+    bench.manager.commands = {("build",): Behaviour(seconds=60, ignores_term=True, effect=lambda _spec: stop.set())}
     begin = time.monotonic()
     with pytest.raises(Interrupted, match="step build"):
         bench.run("build", plan_keys={"anchor": True}, cancelled=stop.is_set)
@@ -598,8 +597,8 @@ def test_a_disk_that_was_full_while_the_step_ran_counts_although_it_freed_it(ben
 
     class Cleaning(MemoryManager):
         def run(self, spec: ContainerSpec, **more: Any) -> Any:
-            directory.full, begin = True, time.monotonic()
-            while time.monotonic() - begin < 0.3:
+            directory.full = True
+            for _look in range(20):  # longer than the pause between two looks, however late each comes
                 more["cancelled"]()
                 time.sleep(0.02)
             directory.full = False
