@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ from engine.cli.render import render
 from engine.cli.status import drain, status
 from engine.cli.worker import worker as worker_command
 from tests.hub import HubStandIn
+from tests.podmanhost import podman
 from tests.worker.conftest import AnyHub, StartWorker
-from tests.worker.test_trouble import services_of
+from tests.worker.test_trouble import running, services_of
 from tests.worker.workshop import WorkerProcess, wait_for
 
 pytestmark = pytest.mark.podman
@@ -97,11 +99,12 @@ def test_sighup_reads_recipes_again_and_keeps_a_working_one(
 
 @pytest.mark.any_hub
 def test_sigusr1_finishes_and_starts_anew(hub: AnyHub, worker: WorkerProcess) -> None:
-    task = hub.make_task("toy", ["short", 3])
-    wait_for(lambda: hub.task(task)["state_name"] == "OPEN")
+    task = hub.make_task("toy", ["long", 600])
+    running(worker, hub, task)
     worker.signal(signal.SIGUSR1)
     wait_for(lambda: "restarting once 1 tasks have ended" in str(shown(worker)["reason"]))
     late = hub.make_task("toy", ["after"])
+    worker.end_waiting()
     wait_for(lambda: sum("READY=1" in text for text in worker.listen()) == 2, 90, worker.log.read_text())
     assert hub.task(task)["state_name"] == "CLOSED"
     assert shown(worker)["pid"] == worker.pid
@@ -123,12 +126,13 @@ def test_the_hubs_own_restart_task(hub: AnyHub, worker: WorkerProcess) -> None:
 @pytest.mark.any_hub
 def test_repeated_infrastructure_failures_take_it_out_until_a_self_check(hub: AnyHub, make_worker: StartWorker) -> None:
     worker = make_worker()
-    worker.settings["worker"] |= {"failures": 2, "pause": 4}
+    worker.settings["worker"] |= {"failures": 2, "pause": 10}
     worker.start()
     for text in ("one", "two"):
         task = hub.make_task("toy", [text, 0, 75])
         wait_for(lambda task=task: [call for call in hub.calls("host.refuseTask") if call.args[0] == task])
-    reason = str(wait_for(lambda: "in a row" in str(shown(worker)["reason"]) and shown(worker)["reason"]))
+        hub.cancel(task)  # else it comes back after a while, and is one more
+    reason = wait_for(lambda: next((said for said in [str(shown(worker)["reason"])] if "in a row" in said), ""))
     assert reason.startswith("2 infrastructure failures in a row, next self-check in ")
     assert "exit code 75" in reason
     assert ask(worker).return_value == 4
@@ -167,8 +171,7 @@ def test_once_takes_one_task_and_ends(hub: AnyHub, make_worker: StartWorker) -> 
 
 def test_dry_run_takes_nothing(hub: HubStandIn, make_worker: StartWorker, tmp_path: Path) -> None:
     worker = make_worker()
-    running = worker.start()
-    running.terminate()
+    worker.start().terminate()
     toy, unknown = hub.make_task("toy", ["x"]), hub.make_task("unheardOf", [])
     wrong, own = hub.make_task("toy", ["1", 2, 3, 4]), hub.make_task("sleep", [1])
     hub.forget_calls()
@@ -295,14 +298,14 @@ def test_a_daemon_that_stands_still_is_not_ready(worker: WorkerProcess) -> None:
 
 @pytest.mark.any_hub
 def test_sigusr1_while_stored_roots_are_looked_after(hub: AnyHub, make_worker: StartWorker) -> None:
-    hub.slow_answers(0.3)
+    hub.slow_answers(2, since="listBuildroots")
     worker = make_worker().start()
-    services = services_of(worker)  # the first turn takes a while, and starts that; podman hangs then
+    services = services_of(worker)  # the first turn takes a while, and starts that at its end; podman hangs then
     assert services
     for pid in services:
         os.kill(pid, signal.SIGSTOP)
-    wait_for(lambda: len(worker.processes()) == 2, 60, worker.log.read_text())
     hub.slow_answers(0)
+    wait_for(lambda: len(worker.processes()) == 2, 60, worker.log.read_text())
     worker.signal(signal.SIGUSR1)
     wait_for(lambda: sum("READY=1" in text for text in worker.listen()) == 2, 90, worker.log.read_text())
     assert "another worker" not in worker.log.read_text()
@@ -324,11 +327,12 @@ def test_sigusr1_restarts_a_drained_worker(hub: AnyHub, worker: WorkerProcess) -
 @pytest.mark.any_hub
 @pytest.mark.parametrize("once_more", [False, True], ids=["SIGTERM", "SIGTERM twice"])
 def test_sigterm_while_the_hub_hangs(hub: AnyHub, make_worker: StartWorker, once_more: bool) -> None:
-    worker = make_worker(timeout=60).start()
+    worker = make_worker(timeout=300).start()
     task = hub.make_task("toy", ["long", 600])
     wait_for((hub.task_dir(task) / "say.log").exists)
-    hub.slow_answers(40)
-    time.sleep(2)  # it is in a call by now
+    hub.slow_answers(200)
+    hub.forget_calls()
+    wait_for(lambda: hub.calls(who=hub.builder))  # it is in a call by now
     began = time.monotonic()
     worker.signal(signal.SIGTERM)
     if once_more:
@@ -336,10 +340,10 @@ def test_sigterm_while_the_hub_hangs(hub: AnyHub, make_worker: StartWorker, once
         worker.signal(signal.SIGTERM)
     try:
         # Patience with the hub, the end of the task's process, one last call of 10 s.
-        assert worker.wait(60) == 0
+        assert worker.wait(120) == 0
     finally:
         hub.slow_answers(0)
-    assert time.monotonic() - began < 45
+    assert time.monotonic() - began < 100
     worker.assert_nothing_left()
     assert any("EXTEND_TIMEOUT_USEC=" in text for text in worker.listen())
 
@@ -377,11 +381,23 @@ def test_an_end_that_takes_longer_than_the_patience_with_the_hub(
     worker.assert_nothing_left()
 
 
+@pytest.fixture
+def image_of_a_slow_check(toy_image: str) -> Iterator[str]:
+    """The toy's image with a `true` that takes ten minutes, so that the self-check is found running."""
+    image, container = f"{toy_image}-slow", f"adjutant-test-slow-{os.getpid()}"
+    script = "rm /bin/true; printf '#!/bin/sh\\nexec sleep 600\\n' > /bin/true; busybox chmod 755 /bin/true"
+    podman("run", "--network", "none", "--name", container, toy_image, "sh", "-c", script)
+    podman("commit", "--quiet", container, image)
+    podman("rm", container)
+    yield image
+    podman("rmi", "--force", image, check=False)
+
+
 @pytest.mark.any_hub
-def test_sigterm_before_it_is_ready(hub: AnyHub, make_worker: StartWorker) -> None:
-    worker = make_worker().start(ready=False)
-    wait_for(worker.containers, 20, worker.log.read_text())
-    assert worker.terminate(30) == 0
+def test_sigterm_before_it_is_ready(hub: AnyHub, make_worker: StartWorker, image_of_a_slow_check: str) -> None:
+    worker = make_worker(image=image_of_a_slow_check).start(ready=False)
+    wait_for(worker.containers)
+    assert worker.terminate() == 0
     assert worker.containers() == [], worker.log.read_text()
     assert worker.processes() == []
     assert "Traceback" not in worker.log.read_text()

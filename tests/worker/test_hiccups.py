@@ -43,18 +43,20 @@ LOCKED = Fault(koji.LockError.faultCode, "another upload of this file is under w
 @pytest.mark.podman
 @pytest.mark.parametrize("answer", [WRONG, FULL, LOCKED], ids=["wrong digest", "disk full", "locked"])
 def test_a_file_that_did_not_arrive_is_sent_again(hub: HubStandIn, worker: WorkerProcess, answer: object) -> None:
-    task = hub.make_task("toy", ["x", 2])
+    task = hub.make_task("toy", ["x", 600])
     running(worker, hub, task)  # its log is there: what comes next is the file
     hub.answer_instead("rawUpload", answer, 2)
+    worker.end_waiting()
     assert hub.wait_task(task)["state_name"] == "CLOSED"
     assert (hub.task_dir(task) / "said.txt").read_text() == "x"
 
 
 @pytest.mark.podman
 def test_a_file_that_never_arrives_is_not_the_packages_fault(hub: HubStandIn, worker: WorkerProcess) -> None:
-    task = hub.make_task("toy", ["x", 2])
+    task = hub.make_task("toy", ["x", 600])
     running(worker, hub, task)
     hub.answer_instead("rawUpload", FULL, 4)
+    worker.end_waiting()
     wait_for(lambda: ends_of(hub, task))
     assert ends_of(hub, task) == ["host.refuseTask"]
     (refusal,) = hub.calls("host.refuseTask")

@@ -56,9 +56,11 @@ def test_an_infrastructure_failure_is_refused_softly(hub: AnyHub, worker: Worker
 
 
 def test_two_tasks_at_once(hub: AnyHub, worker: WorkerProcess) -> None:
-    tasks = [hub.make_task("toy", [text, 8]) for text in ("one", "two")]
-    wait_for(lambda: all(hub.task(task)["state_name"] == "OPEN" for task in tasks))
-    wait_for(lambda: len(worker.containers()) == 2)
+    tasks = [hub.make_task("toy", [text, 600]) for text in ("one", "two")]
+    for task in tasks:
+        wait_for((hub.task_dir(task) / "say.log").exists)
+    assert len(worker.containers()) == 2
+    worker.end_waiting()
     assert [hub.wait_task(task)["state_name"] for task in tasks] == ["CLOSED", "CLOSED"]
     assert [hub.result(task)["text"] for task in tasks] == ["one", "two"]
     assert [(hub.task_dir(task) / "say.log").read_text() for task in tasks] == ["said one\n", "said two\n"]

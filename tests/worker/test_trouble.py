@@ -107,9 +107,7 @@ def test_cancel_while_free_and_while_uploading(hub: AnyHub, worker: WorkerProces
 def test_sigterm_frees_what_runs(hub: AnyHub, worker: WorkerProcess) -> None:
     task = hub.make_task("toy", ["long", 600])
     running(worker, hub, task)
-    started = time.monotonic()
-    assert worker.terminate() == 0
-    assert time.monotonic() - started < 30  # the step would have taken ten minutes
+    assert worker.terminate() == 0  # within a minute; the step would have taken ten
     worker.assert_nothing_left()
     assert ends_of(hub, task) == ["host.freeTasks"]
     assert hub.task(task)["state_name"] in {"FREE", "ASSIGNED"}  # again offered, where another host asks the hub too
@@ -123,10 +121,13 @@ def test_sigterm_gives_running_tasks_their_time(hub: AnyHub, make_worker: StartW
     worker = make_worker()
     worker.settings["worker"]["shutdown_timeout"] = 60
     worker.start()
-    task = hub.make_task("toy", ["short", 3])
+    task = hub.make_task("toy", ["short", 600])
     running(worker, hub, task)
+    worker.signal(signal.SIGTERM)
+    wait_for(lambda: any("STOPPING=1" in text for text in worker.listen()))
     late = hub.make_task("toy", ["not any more"])
-    assert worker.terminate() == 0
+    worker.end_waiting()
+    assert worker.wait() == 0
     assert hub.task(task)["state_name"] == "CLOSED"
     assert hub.task(late)["state_name"] in {"FREE", "ASSIGNED"}
     worker.assert_nothing_left()
@@ -142,7 +143,7 @@ def test_a_second_sigterm_does_not_wait(hub: AnyHub, make_worker: StartWorker) -
     worker.signal(signal.SIGTERM)
     wait_for(lambda: any("STOPPING=1" in text for text in worker.listen()))
     assert worker.containers() != []
-    assert worker.terminate(20) == 0
+    assert worker.terminate() == 0
     assert hub.task(task)["state_name"] == "FREE"
     worker.assert_nothing_left()
 
@@ -153,7 +154,7 @@ def test_kill_9_and_restart(hub: AnyHub, make_worker: StartWorker, phase: str) -
     worker = make_worker().start()
     first = worker.pid
     if phase in {"before open", "after open"}:
-        hub.slow_answers(1)
+        hub.slow_answers(4, since={"before open": "getTaskInfo", "after open": "host.openTask"}[phase])
     task = hub.make_task("toy", [phase, 2])
     seen = {
         "before open": lambda: hub.calls("getTaskInfo", who=hub.builder),
@@ -164,7 +165,7 @@ def test_kill_9_and_restart(hub: AnyHub, make_worker: StartWorker, phase: str) -
         wait_for(seen[phase])
     else:
         running(worker, hub, task)
-        hub.slow_answers(2)
+        hub.slow_answers(4)
         name = {"during upload": "rawUpload", "before close": "checkUpload"}[phase]
         wait_for(lambda: [call for call in hub.calls(name) if call.args[1] == "said.txt"])
     worker.kill()
@@ -174,7 +175,7 @@ def test_kill_9_and_restart(hub: AnyHub, make_worker: StartWorker, phase: str) -
     hub.forget_calls()
     worker.start("--force-lock")
     assert worker.pid != first
-    assert hub.wait_task(task, 40)["state_name"] == "CLOSED", worker.log.read_text()
+    assert hub.wait_task(task)["state_name"] == "CLOSED", worker.log.read_text()
     assert hub.result(task)["text"] == phase
     assert ends_of(hub, task).count("host.closeTask") == 1
     assert worker.terminate() == 0
@@ -206,8 +207,7 @@ def test_containers_of_a_killed_worker_are_gone_before_its_tasks_are_freed(
 def test_a_task_process_that_is_killed_counts_as_this_hosts_fault(hub: AnyHub, worker: WorkerProcess) -> None:
     task = hub.make_task("toy", ["long", 600])
     running(worker, hub, task)
-    children = [pid for pid in worker.processes() if pid != worker.pid]
-    os.kill(children[0], signal.SIGKILL)
+    os.kill(worker.task_process(task), signal.SIGKILL)
     freed = wait_for(lambda: hub.calls("host.freeTasks"))[0]
     assert freed.args == ([task],)
     assert "ended without clearing up" in worker.log.read_text()
@@ -246,7 +246,7 @@ def test_sigterm_while_the_hub_is_away(hub: HubStandIn, worker: WorkerProcess) -
     running(worker, hub, task)
     with hub.network_outage():
         time.sleep(3)
-        assert worker.terminate(40) == 0
+        assert worker.terminate() == 0
     worker.assert_nothing_left()
     hub.add_host("builder2", arches="x86_64")
     worker.start("--force-lock")
@@ -268,11 +268,11 @@ def test_check_ins_with_the_intervals_of_kojid(hub: AnyHub, make_worker: StartWo
     worker = make_worker(retry_interval=60, max_retries=120, offline_retry_interval=120).start()
     wait_for(lambda: hub.calls("host.updateHost"))
     hub.offline(True)
-    time.sleep(2.5)
+    wait_for(lambda: "the hub does not answer" in worker.log.read_text())
     hub.offline(False)
     hub.forget_calls()
     wait_for(lambda: hub.calls("host.updateHost"), 45)  # the least of kojid's intervals is a minute
-    assert "the hub answers again" in worker.log.read_text()
+    wait_for(lambda: "the hub answers again" in worker.log.read_text())
 
 
 def test_intervals_are_capped_and_an_outage_may_last_as_long() -> None:
@@ -353,7 +353,7 @@ def test_podman_is_killed_while_a_step_runs(hub: AnyHub, worker: WorkerProcess) 
     assert services
     for pid in services:
         os.kill(pid, signal.SIGKILL)
-    assert hub.wait_task(task, 40)["state_name"] == "CLOSED", worker.log.read_text()
+    assert hub.wait_task(task)["state_name"] == "CLOSED", worker.log.read_text()
     assert (hub.task_dir(task) / "say.log").read_text() == "said through\n"
     assert worker.terminate() == 0
     worker.assert_nothing_left()
@@ -385,6 +385,6 @@ def test_check_ins_go_on_while_podman_hangs(hub: AnyHub, worker: WorkerProcess) 
     finally:
         for pid in services:
             os.kill(pid, signal.SIGCONT)
-    wait_for(lambda: not worker.containers(), 40)
+    wait_for(lambda: not worker.containers())
     assert worker.terminate() == 0
     worker.assert_nothing_left()

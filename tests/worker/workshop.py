@@ -17,6 +17,7 @@ from xmlrpc.client import Fault
 import tomli_w
 
 from engine.adapters.worker_names import directory
+from engine.worker.state import StateDirectory
 from tests.podmanhost import podman
 from tests.worker.livehub import AnyHub
 
@@ -64,8 +65,9 @@ path    = "say.sh"
 literal = true
 content = """
 trap 'echo asked to stop; exit 3' TERM
-echo "said $1"
 sleep "$2" &
+trap "kill $!" USR1
+echo "said $1"
 wait $!
 printf '%s' "$1" > "$4/said.txt"
 exit "$3"
@@ -164,9 +166,10 @@ class WorkerProcess:
         return self
 
     def is_ready(self) -> bool:
-        self.listen()
-        assert self.process is None or self.process.poll() is None, self.log.read_text()
-        return any("READY=1" in text for text in self.notified)
+        ended = self.process is not None and self.process.poll() is not None
+        ready = any("READY=1" in text for text in self.listen())
+        assert ready or not ended, self.log.read_text()  # with --once it may have done its work already
+        return ready
 
     def listen(self) -> list[str]:
         """What systemd was told so far."""
@@ -203,6 +206,15 @@ class WorkerProcess:
             "ps", "--all", "--filter", f"label=io.koji.adjutant.worker_id={self.worker_id}", "--format", "{{.Names}}"
         )
         return names.split()
+
+    def end_waiting(self) -> None:
+        """Let the toys that run go on to their end now, however many seconds they were to wait."""
+        for name in self.containers():
+            podman("kill", "--signal", "USR1", name)
+
+    def task_process(self, task: int) -> int:
+        """Pid of the task's process; upkeep beside the loop has the lock open, too."""
+        return int(StateDirectory(str(self.workdir)).task(task)["pid"])
 
     def processes(self) -> list[int]:
         """Every process that has this worker's lock open: the daemon, and its forked children."""
