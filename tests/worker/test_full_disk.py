@@ -32,7 +32,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     [
         # Long enough for turns of the worker's loop on the full disk.
         'cat /dev/zero > "$4/said.txt"; sleep 2; exit 1',
-        'cat /dev/zero > "$4/said.txt"; sleep 1; rm "$4/said.txt"; exit 1',
+        'cat /dev/zero > "$4/said.txt"; sleep 4; rm "$4/said.txt"; exit 1',
         "while :; do echo 0123456789012345678901234567890123456789012345678901234567890123456789; done",
     ],
     ids=["result", "freed-again", "log"],

@@ -61,7 +61,7 @@ while [ $n -lt 100 ]; do cat /tmp/a; n=$((n + 1)); done
 
 @pytest.mark.any_hub
 def test_cancel_while_assigned(hub: AnyHub, worker: WorkerProcess) -> None:
-    hub.slow_answers(0.5)
+    hub.slow_answers(5, since="getTaskInfo")
     task = hub.make_task("toy", ["never"])
     wait_for(lambda: [call for call in hub.calls("getTaskInfo", who=hub.builder) if call.args[0] == task])
     assert hub.task(task)["state_name"] == "ASSIGNED"
@@ -108,7 +108,7 @@ def test_cancel_while_fetching(hub: HubStandIn, make_worker: StartWorker, toy_re
     large.write_bytes(b"\0" * 100 * 1024**2)
     worker = make_worker(topurl=slow_files).start()
     task = hub.make_task("toy", ["large/a.src.rpm"])
-    assert SlowFiles.begun.wait(30), worker.log.read_text()
+    assert SlowFiles.begun.wait(60), worker.log.read_text()
     assert worker.workspaces()
     hub.cancel(task)
     began = time.monotonic()

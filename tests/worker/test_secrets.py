@@ -55,7 +55,7 @@ def test_secrets_of_worker_and_operator_are_found_nowhere(
     worker.start()
     task = hub.make_task("signing", [])
     log = hub.task_dir(task) / "sign.log"
-    wait_for(lambda: log.is_file() and f"{len(KEY)}\n" in log.read_text(), 40, "the step never had its secret")
+    wait_for(lambda: log.is_file() and f"{len(KEY)}\n" in log.read_text(), words="the step never had its secret")
     graph, run = podman("info", "--format", "{{.Store.GraphRoot}} {{.Store.RunRoot}}").split()
     assert holding(KEY, f"{graph}/secrets"), "the search does not find the key even while podman keeps it"
     for secret in (PASSWORD, KEY):

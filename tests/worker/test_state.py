@@ -157,7 +157,7 @@ def test_a_job_on_the_side_says_how_it_went() -> None:
 
 
 def test_a_clock_that_is_set_back_keeps_no_worker_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    outage = Outage(WorkerOptions(failures=1, pause=1), lambda: None)
+    outage = Outage(WorkerOptions(failures=1, pause=5), lambda: None)
     outage.note(1, "toy", "no podman")
     assert outage.reason().startswith("1 infrastructure failures in a row, next self-check in ")
     now = time.time
