@@ -51,6 +51,7 @@ def render(recipe: Recipe, request: TaskRequest, facts: Facts, *, where: str = "
     rendering, workspace, inputs, anchor = _in_scope(recipe, request, facts, where)
     failed = _checks(rendering)
     files = _files(rendering)
+    _own_places(rendering, inputs, files)
     steps, mounted = render_steps(rendering, workspace, anchor, request.task_id)
     directories = {"in", "logs", "result", *mounted, *_directories(rendering)}
     if rendering.problems:
@@ -272,11 +273,34 @@ def _files(rendering: Rendering) -> tuple[PlannedFile, ...]:
         content = file.content if file.literal else rendering.text(f"{place}.content", file.content)
         if not rendering.check(f"{place}.path", policy.path_complaint(path, absolute=False), file.path):
             continue
+        path = path.rstrip("/")
         if path in seen:
             rendering.complain(f"{place}.path", f"{path!r} is written twice", "give one of them another name")
         seen.add(path)
         planned.append(PlannedFile(path=f"in/{path}", content=content, mode=file.mode))
     return tuple(planned)
+
+
+def _own_places(rendering: Rendering, inputs: tuple[PlannedInput, ...], files: tuple[PlannedFile, ...]) -> None:
+    """Everything in ``in/`` has a place of its own: a task names its inputs, and a file may be what a step runs."""
+    taken: dict[str, str] = {}
+    for file in files:
+        for path, other in taken.items():
+            if file.path == path:
+                continue  # said already
+            if policy.below(file.path, path) or policy.below(path, file.path):
+                message = f"{file.path} and {other} cannot both be there"
+                rendering.complain("files", message, "give one of them another name")
+        taken[file.path] = f"the recipe's file {file.path.removeprefix('in/')}"
+    for item in inputs:
+        if not item.path:
+            continue
+        index, wanted = next((i, known) for i, known in enumerate(rendering.recipe.inputs) if known.name == item.name)
+        for path, other in taken.items():
+            if policy.below(path, item.path):
+                complaint = f"{item.path} would take the place of {other}", "another file name is needed"
+                rendering.check(f"inputs[{index}].source", complaint, wanted.target or wanted.source)
+        taken[item.path] = f"the input {item.name}"
 
 
 def _root(wanted: Buildroot, facts: Facts, arch: str, task_image: str) -> BuildrootFacts:
