@@ -23,6 +23,11 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
 _PART = re.compile(r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*\Z")
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?\Z")
+_ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}\Z")
+_TRANSPORTS = frozenset(
+    ("containers-storage", "dir", "docker", "docker-archive", "docker-daemon", "oci", "oci-archive", "ostree", "sif")
+    + ("tarball",)
+)
 _VERSION = re.compile(r"v?([0-9]+(?:\.[0-9]+){0,3})(?:-([0-9A-Za-z.]+))?\Z")
 
 
@@ -69,6 +74,23 @@ def parse_reference(text: str) -> Reference:
     if not all(_PART.match(part) for part in parts):
         raise ValueError(f"'{text}': is not an image reference such as registry.example.org/name:tag")
     return Reference(host=host, path="/".join(parts), tag=tag, digest=digest)
+
+
+def image_complaint(text: str) -> tuple[str, str] | None:
+    """What is wrong with the image of a container: a reference or an id.
+
+    podman's command line also takes ``dir:/etc``, any directory or archive of the host, and ``oci:name`` for one.
+    """
+    if _ID.match(text):
+        return None
+    cure = "e.g. registry.example.org/name:tag"
+    if text.partition(":")[0] in _TRANSPORTS and ":" in text:
+        return f"{text!r} is not in a registry or in podman's storage", cure
+    try:
+        parse_reference(text)
+    except ValueError:
+        return f"{text!r} is not an image reference", cure
+    return None
 
 
 def version_tag(name: str, version: str) -> str:

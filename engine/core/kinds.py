@@ -15,6 +15,7 @@ from attrs import frozen
 from engine.core import policy
 from engine.core.documents import shown
 from engine.core.fields import Kind
+from engine.core.images import image_complaint
 from engine.core.policy import Complaint
 from engine.core.recipe import METHOD_PATTERN, NAME_PATTERN
 from engine.core.templates import TemplateProblem, compile_expression, compile_template
@@ -106,6 +107,10 @@ def _image(reference: str) -> Complaint | None:
     return f"{shown(reference)} is not an image reference", "e.g. registry/name:tag"
 
 
+def _image_template(text: str) -> Complaint | None:
+    return _template(_image).check(text) or (image_complaint(text) if "{" not in text else None)
+
+
 def _host_name(name: str) -> Complaint | None:
     if policy.HOST_NAME.match(name.removeprefix("/")):
         return None
@@ -152,7 +157,7 @@ KINDS: Mapping[Kind, KindRule] = {
     "mount source": _template(policy.source_complaint),
     "mount target": _template(policy.target_complaint),
     "tmpfs target": KindRule(_tmpfs_target, r"/[^{}]+"),
-    "image": _template(_image),
+    "image": KindRule(_image_template, form="template"),
     "path": _template(policy.path_complaint),
     "file path": _template(relative_path),
     "made directory": _template(_made_directory),

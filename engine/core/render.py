@@ -14,7 +14,7 @@ import attrs
 from engine.core import policy, templates
 from engine.core.errors import BadInput, EngineError, HostUnfit, Problem, TaskFailed
 from engine.core.facts import BuildrootFacts, Facts, ProbeAnswer, TaskRequest
-from engine.core.images import TAG_EXTRA, ImageChoice, choose_image
+from engine.core.images import TAG_EXTRA, ImageChoice, choose_image, image_complaint
 from engine.core.plan import Plan, PlannedFile, PlannedInput, Workspace
 from engine.core.recipe import Buildroot, Input, Recipe
 from engine.core.rendering import Rendering, container_name, labels, selinux_level
@@ -107,6 +107,8 @@ def _in_scope(
                 "buildroot": attrs.asdict(root),
             }
         )
+        if complaint := image_complaint(root.image):
+            rendering.complain("buildroot", *complaint)
         anchor = _anchor(request, facts, root.image)
     return rendering, workspace, inputs, anchor
 

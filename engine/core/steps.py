@@ -11,6 +11,7 @@ import attrs
 from engine.core import policy
 from engine.core.documents import shown
 from engine.core.facts import Facts, HostFacts
+from engine.core.images import image_complaint
 from engine.core.mounts import MountRequest, duplicate_targets, parse_size, resolve_mount, swayed_mounts
 from engine.core.plan import PlannedStep, Workspace
 from engine.core.recipe import CAPABILITY_PROFILES, Argument, Limits, Mount, Network, Step
@@ -93,8 +94,8 @@ def _container(
     rendering.check(f"{place}.workdir", policy.path_complaint(workdir))
     if not policy.HOST_NAME.match(hostname):
         rendering.complain(f"{place}.hostname", f"{hostname!r} is not a host name")
-    if not image or policy.CONTROL.search(image) or image.startswith("-") or " " in image:
-        rendering.complain(f"{place}.image", f"{image!r} is not an image reference")
+    if complaint := image_complaint(image):
+        rendering.complain(f"{place}.image", *complaint)
     mounts = _mounts(rendering, step, place, workspace)
     if step.target and anchor is not None:
         mounts = (VolumeMount(source=f"root:{anchor.name}", target=TARGET, read_only=False), *mounts)

@@ -17,7 +17,7 @@ from attrs import evolve, frozen
 from engine.core import policy
 from engine.core.errors import BadInput, Problem, did_you_mean
 from engine.core.facts import Settings
-from engine.core.images import parse_reference
+from engine.core.images import image_complaint
 from engine.core.structure import structure, unstructure
 from engine.settings import kojid, sources
 from engine.settings.document import LEAVES, WorkerFile
@@ -319,11 +319,11 @@ def _image_and_secret_complaints(file: WorkerFile) -> Iterator[tuple[str, str, s
             yield "adjutant_secrets", f"'{name}' cannot be a secret's name", "letters, digits, '.', '_' and '-'"
         if complaint := policy.path_complaint(path):
             yield "adjutant_secrets", f"{name}: {complaint[0]}", complaint[1]
+    if complaint := image_complaint(file.adjutant_task_image_default):
+        yield "adjutant_task_image_default", *complaint
     for index, rule in enumerate(file.adjutant_images):
-        try:
-            parse_reference(rule.image)
-        except ValueError as error:
-            yield f"adjutant_images[{index}].image", str(error), ""
+        if complaint := image_complaint(rule.image):
+            yield f"adjutant_images[{index}].image", *complaint
 
 
 def _is_limit(text: str) -> bool:

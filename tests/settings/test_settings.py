@@ -415,7 +415,7 @@ def test_a_mount_rule_opens_nothing_that_no_recipe_may_mount(source: str, tmp_pa
 
 
 def test_an_image_rule_that_names_no_image_is_told_with_its_place(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"worker.toml: adjutant_images\[1\].image: '-x': is not an image"):
+    with pytest.raises(BadInput, match=r"worker.toml: adjutant_images\[1\].image: '-x' is not an image"):
         load(tmp_path, '[[adjutant_images]]\nimage = "a/b:1"\n[[adjutant_images]]\nimage = "-x"\n')
 
 
