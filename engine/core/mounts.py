@@ -11,7 +11,7 @@ from engine.core import policy
 from engine.core.documents import MAX_INTEGER
 from engine.core.facts import Facts
 from engine.core.recipe import Mount
-from engine.core.spec import SelinuxLabel, VolumeMount
+from engine.core.spec import SelinuxLabel, TmpfsMount, VolumeMount
 
 
 @frozen(kw_only=True)
@@ -93,7 +93,7 @@ def swayed_mounts(steps: Mapping[str, Sequence[VolumeMount]]) -> list[tuple[str,
     ]  # fmt: skip
 
 
-def duplicate_targets(mounts: tuple[VolumeMount, ...]) -> list[str]:
+def duplicate_targets(mounts: Sequence[VolumeMount | TmpfsMount]) -> list[str]:
     """Targets that occur more than once, with a slash at the end or not: podman refuses them only at create."""
     counts = Counter(mount.target.rstrip("/") for mount in mounts)
     return sorted(target for target, count in counts.items() if count > 1)

@@ -99,7 +99,8 @@ def _container(
     mounts = _mounts(rendering, step, place, workspace)
     if step.target and anchor is not None:
         mounts = (VolumeMount(source=f"root:{anchor.name}", target=TARGET, read_only=False), *mounts)
-    for target in duplicate_targets(mounts):
+    tmpfs, secrets = _tmpfs(rendering, step, place), _secrets(rendering, step, place, task_id, root=root)
+    for target in duplicate_targets((*mounts, *tmpfs)):
         rendering.complain(f"{place}.mounts", f"{target} is mounted twice", "leave one out with `when`")
     name = container_name(facts, task_id, f"{index + 1}-{step.name}")
     if len(name) > MAX_CONTAINER_NAME:
@@ -118,8 +119,8 @@ def _container(
         # ADR "Network Policy": the operator's switch is off for every container, whatever a recipe says.
         network_disabled=not settings.adjutant_network_enabled or not _online(step.network or base.network, facts),
         mounts=mounts,
-        tmpfs=_tmpfs(rendering, step, place),
-        secrets=_secrets(rendering, step, place, task_id, root=root),
+        tmpfs=tmpfs,
+        secrets=secrets,
         capabilities=CAPABILITY_PROFILES[step.caps or base.caps],
         limits=within_host(_limits(rendering, base.limits, step.limits, place), facts.host),
         labels=labels(facts, task_id, "step"),

@@ -16,7 +16,7 @@ INPUTS = "".join(f'[[inputs]]\nname = "{name}"\nsource = "{{{{ params.{name} }}}
 
 
 def plan(text: str, file: str = "a/x.rpm", other: str = "b/y.rpm") -> Plan:
-    recipe = load_recipe(HEAD + text + STEP, "toy.toml")
+    recipe = load_recipe(HEAD + text + ("" if "steps" in text else STEP), "toy.toml")
     return render(recipe, TaskRequest(method="toy", params={"file": file, "other": other}), Facts(), where="toy.toml")
 
 
@@ -51,3 +51,16 @@ def test_a_file_written_twice() -> None:
     files = "".join(f'[[files]]\npath = "{path}"\ncontent = ""\n' for path in ("a", "a/"))
     with pytest.raises(BadInput, match="'a' is written twice"):
         plan(files)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        'tmpfs = [{ target = "/x" }]\n[[steps.mounts]]\nsource = "{{ workspace.host }}/result"\n'
+        'target = "/x"\nwhen = "true"\n',
+        'caps = "install"\ntarget = true\ntmpfs = [{ target = "/target/" }]\n',
+    ],
+)
+def test_a_memory_file_system_where_something_is_mounted(step: str) -> None:
+    with pytest.raises(BadInput, match=r"steps\[0\].mounts: /(x|target) is mounted twice"):
+        plan("[buildroot]\n" + STEP + step)
