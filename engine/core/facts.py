@@ -100,8 +100,10 @@ class HostFacts:
     name: str = doc("Name of this builder.", "builder")
     arch: str = doc("Its architecture in rpm's words.", "x86_64")
     cpus: int = doc("CPUs that a build may use.", 2)
-    own_ids: int = doc("Ids of a container's own user namespace where cgroups bind no limits; 0: none is made.", 0)
-    own_pids: int = doc("Processes that one container may have there.", 0)
+    own_ids: int = doc(
+        "Ids of a container's own user namespace where cgroups bind no limits; 0: none is made.", 0, ge=0
+    )
+    own_pids: int = doc("Processes that one container may have there.", 0, ge=0)
 
 
 @frozen(kw_only=True)

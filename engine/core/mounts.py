@@ -43,6 +43,9 @@ def resolve_mount(request: MountRequest, facts: Facts, workspace: str) -> Volume
             complaint = f"{source} was given to be read", 'say mode = "ro"'
     else:
         complaint = policy.source_complaint(source)
+        state = facts.settings.workdir
+        if complaint is None and (policy.below(source, state) or policy.below(state, source)):
+            complaint = f"{source} overlaps the work directory, where every task's files are", "mount one beside it"
         rule = policy.rule_for(source, facts.settings.adjutant_container_mounts)
         if complaint is None and rule is None:
             complaint = (

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from engine.core.errors import BadInput
-from engine.core.facts import Facts, TaskRequest
+from engine.core.facts import Facts, RenderRequest, Settings, TaskRequest
 from engine.core.loader import load_recipe
 from engine.core.plan import Plan
 from engine.core.render import render
+from engine.core.structure import structure
 
 HEAD = 'recipe = 1\nmethod = "toy"\nparams = [{ name = "file" }, { name = "other" }]\n'
 STEP = '[[steps]]\nname = "work"\nargv = ["true"]\n'
@@ -64,3 +65,17 @@ def test_a_file_written_twice() -> None:
 def test_a_memory_file_system_where_something_is_mounted(step: str) -> None:
     with pytest.raises(BadInput, match=r"steps\[0\].mounts: /(x|target) is mounted twice"):
         plan("[buildroot]\n" + STEP + step)
+
+
+@pytest.mark.parametrize("source", ["/mnt/koji", "/mnt/koji/adjutant", "/mnt/koji/adjutant/9/result"])
+def test_no_task_sees_anothers_files(source: str) -> None:
+    recipe = load_recipe(HEAD + STEP + f'[[steps.mounts]]\nsource = "{source}"\ntarget = "/x"\n', "toy.toml")
+    request = TaskRequest(method="toy", params={"file": "x", "other": "y"})
+    with pytest.raises(BadInput, match=r"steps\[0\].mounts\[0\]: .* overlaps the work directory"):
+        render(recipe, request, Facts(settings=Settings(workdir="/mnt/koji/adjutant")), where="toy.toml")
+
+
+@pytest.mark.parametrize("host", [{"own_ids": -5}, {"own_ids": 5, "own_pids": -1}])
+def test_no_request_lifts_the_limit_on_processes(host: dict[str, int]) -> None:
+    with pytest.raises(BadInput, match="must be at least 0"):
+        structure({"method": "toy", "facts": {"host": host}}, RenderRequest, "request")
