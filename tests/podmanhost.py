@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def podman(*words: str | Path, env: dict[str, str] | None = None, check: bool = 
         )
         if words[0] != "images" or not lost_race(done.stderr):
             break
+        time.sleep(0.2)  # a chain of images goes one by one
     if check and done.returncode:
         raise AssertionError(f"podman {' '.join(map(str, words))}: {done.stderr}")
     return done.stdout
