@@ -14,7 +14,7 @@ from attrs import fields, frozen
 from engine.core.fields import doc
 from engine.core.images import ImageRule
 from engine.core.manager import ContainerTimeouts, PullPolicy
-from engine.core.recipe import LEAST_CPUS, Selinux
+from engine.core.recipe import LEAST_CPUS, MOST_CPUS, Selinux
 
 
 @frozen(kw_only=True)
@@ -144,7 +144,7 @@ class Limit:
     """Ceiling for one container: bytes, CPUs, processes, open files, seconds, bytes of log. None: no ceiling."""
 
     memory: int | None = doc("Bytes; unset: no ceiling.", None, ge=1)
-    cpus: float | None = doc("CPUs; unset: no ceiling.", None, ge=LEAST_CPUS)
+    cpus: float | None = doc("CPUs; unset: no ceiling.", None, ge=LEAST_CPUS, le=MOST_CPUS)
     pids: int = doc("Processes and threads.", 4096, ge=1)
     nofile: int = doc(
         "Open files per process that a recipe may ask for; what asks for none gets podman's own default.", 1048576, ge=1

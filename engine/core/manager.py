@@ -21,9 +21,9 @@ PullPolicy = Literal["if-not-present", "always", "never"]
 class ContainerTimeouts:
     """`adjutant_container_timeouts`, seconds (ADR: pull 300, start 60, stop_grace 20)."""
 
-    pull: int = doc("For an image to be had from its registry, all tries together.", 300)
-    start: int = doc("For a container to start.", 60)
-    stop_grace: int = doc("Between SIGTERM and SIGKILL.", 20)
+    pull: int = doc("For an image to be had from its registry, all tries together.", 300, ge=1)
+    start: int = doc("For a container to start.", 60, ge=1)
+    stop_grace: int = doc("Between SIGTERM and SIGKILL.", 20, ge=0)
 
 
 @frozen(kw_only=True)

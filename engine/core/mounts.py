@@ -33,6 +33,8 @@ def resolve_mount(request: MountRequest, facts: Facts, workspace: str) -> Volume
     source, writable = request.source, request.mount.mode == "rw"
     if complaint := policy.target_complaint(request.target):
         return complaint
+    if writable and policy.below(request.target, "/etc"):
+        return f"{request.target} of the container is not a task's to write", 'say mode = "ro"'
     default: str = "none"
     if policy.below(source, workspace):
         complaint = policy.path_complaint(source) or policy.workspace_complaint(source, workspace, writable=writable)

@@ -29,6 +29,8 @@ OOM_SCORE = 500
 """Added to the kernel's choice of whom to kill for memory, in thousandths of it, where no cgroup holds a container."""
 
 MOUNT_SEPARATOR = ":"
+OVERLAY_SEPARATORS = (",", "\\")
+"""The kernel takes an overlay's directories as one text of options."""
 LOG_SEPARATORS = (",", '"', "\n", "\r")
 """podman 4 splits log options at commas and takes quotes off, podman 5 does neither."""
 
@@ -159,6 +161,9 @@ def _volume(mount: VolumeMount, where: str, path: str) -> Option:
         if mount.selinux_label is not None:
             problem = "an overlay cannot have an SELinux label"
             raise BadInput([Problem(where, f"{path}.selinux_label", problem, "leave the label out")])
+        if isinstance(source, str):
+            for separator in OVERLAY_SEPARATORS:
+                _separable(source, separator, where, f"{path}.source")
         # As a plain option of a bind mount the API takes "O" and lets the container write to the host.
         part = {"source": source, "destination": mount.target}
         return Option((("--volume=", source, f":{mount.target}:O"),), {"overlay_volumes": [part]})

@@ -20,6 +20,8 @@ _NO_TEXT = re.compile("[\ud800-\udfff]")
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 FILE_NAME = re.compile(r"[A-Za-z0-9_+~^][A-Za-z0-9._+~^:@=,-]*\Z")
 CONTAINER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
+SELINUX_TYPE = re.compile(r"[A-Za-z0-9_]+\Z")
+SELINUX_LEVEL = re.compile(r"[A-Za-z0-9:.,-]+\Z")
 HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62})\Z")
 
 _SOURCE_TREES = ("/usr", "/etc", "/proc", "/sys", "/dev", "/boot", "/bin", "/sbin", "/lib", "/lib64")
@@ -150,6 +152,29 @@ def target_complaint(target: str) -> Complaint | None:
     target = target.rstrip("/") or "/"
     if target in _TARGET_EXACT or any(below(target, tree) for tree in _TARGET_TREES):
         return f"nothing may be mounted at {target}", "use a path such as /work, /repos or /mnt"
+    return None
+
+
+def label_complaint(key: str) -> Complaint | None:
+    """A label's key: podman's command line ends it at the first ``=``."""
+    if not key or "=" in key or CONTROL.search(key):
+        return f"{_short(key)} cannot be a label's key", "some characters, no '=' among them"
+    return None
+
+
+def selinux_complaint(kind: str, level: str) -> Complaint | None:
+    """SELinux type and level of a container, ``""`` for the one that is not said."""
+    for value, pattern, example in ((kind, SELINUX_TYPE, "container_t"), (level, SELINUX_LEVEL, "s0:c1,c2")):
+        if value and not pattern.match(value):
+            return f"{_short(value)} is no SELinux label", f"as in {example}"
+    return None
+
+
+def glob_complaint(glob: str) -> Complaint | None:
+    """A glob of images that a tag may name: its registry stands there as it is, or whoever edits tags chooses one."""
+    registry, slash, _rest = glob.partition("/")
+    if glob != "*" and (not slash or re.search(r"[*?\[]", registry)):
+        return f"{_short(glob)} also matches images of other registries", "registry.example.org/builders/*"
     return None
 
 

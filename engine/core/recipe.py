@@ -21,6 +21,8 @@ FORMAT = 1
 
 LEAST_CPUS = 0.01
 """The kernel gives a container no less of a CPU; what podman rounds to nothing is no limit at all."""
+MOST_CPUS = 1_000_000
+"""The kernel's quota is a number of 64 bits."""
 
 METHOD_PATTERN = r"[A-Za-z][A-Za-z0-9_]*"
 NAME_PATTERN = r"[a-z][a-z0-9_]*"
@@ -145,7 +147,7 @@ class Limits:
     """Resource limits; the operator's are the ceiling."""
 
     memory: str | None = doc("Memory with unit (`4g`); unset: the operator's limit.", None, kind="size")
-    cpus: float | None = doc("Number of CPUs.", None, ge=LEAST_CPUS)
+    cpus: float | None = doc("Number of CPUs.", None, ge=LEAST_CPUS, le=MOST_CPUS)
     pids: int | None = doc("Number of processes and threads; unset: the operator's limit.", None, ge=1)
     nofile: int | None = doc("Open files per process.", None, ge=1)
     shm: str | None = doc("Size of /dev/shm with unit.", None, kind="size")

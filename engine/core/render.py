@@ -132,8 +132,13 @@ def begin(
     if not policy.CONTAINER_NAME.match(settings.worker_id):
         message = f"{settings.worker_id!r} cannot be part of a container's name"
         problems.append(Problem("settings", "worker_id", message))
-    if complaint := policy.workdir_complaint(settings.workdir):
-        problems.append(Problem("settings", "workdir", *complaint))
+    judged = [
+        ("workdir", policy.workdir_complaint(settings.workdir)),
+        *(("adjutant_container_labels", policy.label_complaint(key)) for key in settings.adjutant_container_labels),
+        ("selinux_type", policy.selinux_complaint(settings.selinux_type or "", "")),
+        ("selinux_level", policy.selinux_complaint("", settings.selinux_level or "")),
+    ]
+    problems += [Problem("settings", key, *complaint) for key, complaint in judged if complaint]
     if problems:
         raise BadInput(problems)
     host = posixpath.join(settings.workdir, str(request.task_id))

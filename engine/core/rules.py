@@ -65,10 +65,16 @@ def _file(file: File) -> Iterator[Found]:
         yield "content", problem.message, problem.cure or "or say literal = true"
 
 
+_OWN_NAMES = frozenset({"result.json", "replay.sh"})
+"""What stands beside the logs in the results."""
+
+
 def _step(step: Step) -> Iterator[Found]:
     first = step.argv[0]
     if isinstance(first, str) and (not first or first.startswith("-")):
         yield "argv[0]", f"the first item is the program, got {shown(first)}", ""
+    if step.log in _OWN_NAMES or step.log.endswith(".ctr"):
+        yield "log", f"{step.log} is a file of the engine's own", "e.g. build.log"
 
 
 def _artifact(artifact: Artifact) -> Iterator[Found]:

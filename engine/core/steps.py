@@ -168,6 +168,8 @@ def _env(rendering: Rendering, step: Step, place: str) -> dict[str, str]:
     for name, value in env.items():
         if not policy.ENV_NAME.match(name):
             rendering.complain(f"{place}.env", f"{name!r} is not a variable's name")
+        if len(f"{name}={value}".encode()) > policy.MAX_WORD:
+            rendering.complain(f"{place}.env.{name}", f"the value has more than {policy.MAX_WORD} bytes", "use a file")
         if "\x00" in value:
             rendering.complain(f"{place}.env.{name}", "the value has a NUL character")
     return dict(sorted(env.items()))
@@ -285,6 +287,8 @@ def _secrets(rendering: Rendering, step: Step, place: str, task_id: int, *, root
     settings, uid = rendering.facts.settings, 0 if root else UID
     mounts = []
     for index, name in enumerate(step.secrets):
+        if name in step.secrets[:index]:
+            rendering.complain(f"{place}.secrets[{index}]", f"'{name}' is listed twice", "leave one out")
         full = f"adjutant-{settings.worker_id}-{task_id}-{name}"
         if name not in settings.adjutant_secrets:
             message, cure = f"there is no secret '{name}' here", "the operator maps it to a file: adjutant_secrets"

@@ -261,17 +261,12 @@ def _complaints(file: WorkerFile) -> Iterator[tuple[str, str, str]]:
             did_you_mean(file.hub.log_level, known),
         )
     yield from _hub_complaints(file.hub)
-    for key in file.adjutant_container_labels:
-        if key.startswith(LABEL_PREFIX):
-            yield "adjutant_container_labels", f"'{key}' is set by the worker itself", "use another prefix"
+    yield from _container_complaints(file)
     yield from _mount_complaints(file)
     for entry in file.buildroots.warm:
         if len(entry.split()) != 3 or any(policy.word_complaint(word, "") for word in entry.split()):
             yield "buildroots.warm", f"'{entry}' does not name a root", "write METHOD TAG ARCH"
     yield from _image_and_secret_complaints(file)
-    for name, seconds in (("pull", 1), ("start", 1), ("stop_grace", 0)):
-        if getattr(file.adjutant_container_timeouts, name) < seconds:
-            yield f"adjutant_container_timeouts.{name}", f"must be at least {seconds} s", ""
     for name, text in file.rlimits.items():
         if name not in RLIMITS:
             yield "rlimits", f"this system has no limit '{name}'", did_you_mean(name, sorted(RLIMITS))
@@ -298,6 +293,19 @@ def _is_address(text: str) -> bool:
         return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+
+
+def _container_complaints(file: WorkerFile) -> Iterator[tuple[str, str, str]]:
+    for key in file.adjutant_container_labels:
+        if key.startswith(LABEL_PREFIX):
+            yield "adjutant_container_labels", f"'{key}' is set by the worker itself", "use another prefix"
+        elif complaint := policy.label_complaint(key):
+            yield "adjutant_container_labels", *complaint
+    if complaint := policy.selinux_complaint(file.worker.selinux_type or "", file.worker.selinux_level or ""):
+        yield "worker.selinux_type, selinux_level", *complaint
+    for glob in file.adjutant_images_allowed:
+        if complaint := policy.glob_complaint(glob):
+            yield "adjutant_images_allowed", *complaint
 
 
 def _mount_complaints(file: WorkerFile) -> Iterator[tuple[str, str, str]]:

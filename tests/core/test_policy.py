@@ -28,6 +28,27 @@ def test_sources_refused(source: str) -> None:
     assert policy.source_complaint(source)
 
 
+@pytest.mark.parametrize("key", ["", "a=b", "a\nb"])
+def test_label_keys_refused(key: str) -> None:
+    assert policy.label_complaint(key)
+    assert policy.label_complaint("org.example/a b") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "level"), [("a b", ""), ("x\n", ""), ("container_t:s0", ""), ("", "s0 c1"), ("", "s0\n")]
+)
+def test_selinux_labels_refused(kind: str, level: str) -> None:
+    assert policy.selinux_complaint(kind, level)
+    assert policy.selinux_complaint("container_engine_t", "s0-s15:c0.c1023") is None
+
+
+@pytest.mark.parametrize("glob", ["", "r.example", "r.example*", "*.example/x", "r?/x", "[r]/x", "**"])
+def test_globs_that_reach_another_registry(glob: str) -> None:
+    assert policy.glob_complaint(glob)
+    assert policy.glob_complaint("r.example/*") is None
+    assert policy.glob_complaint("*") is None
+
+
 @pytest.mark.parametrize("path", ["/", "//", "/etc", "/home/alice", "/root/", "/var/tmp", "/run/podman", "/mnt/../etc"])
 def test_directories_refused_that_a_user_names(path: str) -> None:
     assert policy.given_complaint(path)

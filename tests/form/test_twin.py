@@ -127,6 +127,8 @@ def test_an_anchor_prints_its_creation_and_its_mount() -> None:
         ({"mounts": (VolumeMount(source="/a:b", target="/c"),)}, "mounts[0].source"),
         ({"mounts": (samples.MOUNT, VolumeMount(source="/a", target="/c:Z"))}, "mounts[1].target"),
         ({"mounts": (VolumeMount(source="/a", target="/c", overlay=True, selinux_label="Z"),)}, "selinux_label"),
+        ({"mounts": (VolumeMount(source="/a,upperdir=/b", target="/c", overlay=True),)}, "source"),
+        ({"mounts": (VolumeMount(source="/a\\b", target="/c", overlay=True),)}, "source"),
         ({"tmpfs": (TmpfsMount(target="/t:exec", size=1),)}, "tmpfs[0].target"),
         ({"secrets": (SecretMount(name="a", target="/t,mode=0777"),)}, "secrets[0].target"),
         ({"secrets": (SecretMount(name="a,type=env", target="/t"),)}, "secrets[0].name"),

@@ -423,5 +423,5 @@ def test_an_image_rule_that_names_no_image_is_told_with_its_place(tmp_path: Path
 def test_a_ceiling_of_nothing_is_refused(name: str) -> None:
     """podman takes 0 for no limit at all, and so did the engine a step without an end."""
     least = "at least 0.01" if name == "cpus" else "at least 1"
-    with pytest.raises(BadInput, match=rf"worker.toml: limits.{name}: must be {least}, got 0"):
+    with pytest.raises(BadInput, match=rf"worker.toml: limits.{name}: must be {least}.*, got 0"):
         structure({"limits": {name: 0}}, WorkerFile, "worker.toml")
