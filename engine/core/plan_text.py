@@ -75,7 +75,8 @@ def _file(file: PlannedFile) -> Iterator[str]:
 
 
 def _step(number: int, step: PlannedStep) -> Iterator[str]:
-    summary = " ".join(step.summary.split())  # of a task's words none may leave the comment
+    words = " ".join(step.summary.split())  # of a task's words none may leave the comment, or move the cursor
+    summary = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in words)
     yield f"# step {number}, {step.name}" + (f": {summary}" if summary else "")
     exits = "".join(f", exit {code} {fault}" for code, fault in step.exits.items())
     yield f"# log {step.log}, timeout {step.timeout} s, fails as {step.fails}{exits}"

@@ -89,7 +89,7 @@ def path_complaint(path: str, *, absolute: bool = True) -> Complaint | None:
     normal = posixpath.normpath(path)
     if path.startswith("//"):  # normpath keeps two slashes at the beginning, to the kernel they are one
         normal = "/" + normal.lstrip("/")
-    if normal != path.rstrip("/") and path != "/":
+    if normal != path.removesuffix("/") and path != "/":
         return f"must be written without '.', '//' or a trailing part: {_short(path)}", normal
     return None
 

@@ -15,7 +15,7 @@ from engine.core import policy, templates
 from engine.core.errors import BadInput, EngineError, HostUnfit, Problem, TaskFailed
 from engine.core.facts import BuildrootFacts, Facts, ProbeAnswer, TaskRequest
 from engine.core.images import TAG_EXTRA, ImageChoice, choose_image, image_complaint
-from engine.core.plan import Plan, PlannedFile, PlannedInput, Workspace
+from engine.core.plan import Plan, PlannedFile, PlannedInput, PlannedStep, Workspace
 from engine.core.recipe import Buildroot, Input, Recipe
 from engine.core.rendering import Rendering, container_name, labels, selinux_level
 from engine.core.request import check_params
@@ -53,6 +53,7 @@ def render(recipe: Recipe, request: TaskRequest, facts: Facts, *, where: str = "
     files = _files(rendering)
     _own_places(rendering, inputs, files)
     steps, mounted = render_steps(rendering, workspace, anchor, request.task_id)
+    _mounts_of_inputs(rendering, steps, workspace, inputs, files)
     directories = {"in", "logs", "result", *mounted, *_directories(rendering)}
     if rendering.problems:
         raise BadInput(rendering.problems)
@@ -308,6 +309,24 @@ def _own_places(rendering: Rendering, inputs: tuple[PlannedInput, ...], files: t
                 complaint = f"{item.path} would take the place of {other}", "another file name is needed"
                 rendering.check(f"inputs[{index}].source", complaint, wanted.target or wanted.source)
         taken[item.path] = f"the input {item.name}"
+
+
+def _mounts_of_inputs(
+    rendering: Rendering,
+    steps: tuple[PlannedStep, ...],
+    workspace: Workspace,
+    inputs: tuple[PlannedInput, ...],
+    files: tuple[PlannedFile, ...],
+) -> None:
+    """What a step mounts of ``in/`` is there when it starts."""
+    there = [item.path for item in inputs if item.path] + [file.path for file in files]
+    for step in steps:
+        for mount in step.container.mounts:
+            part = posixpath.relpath(mount.source, workspace.host)
+            if part.startswith("in/") and not any(policy.below(path, part) for path in there):
+                index = next(i for i, known in enumerate(rendering.recipe.steps) if known.name == step.name)
+                message = f"{part} is no input and no file of this task"
+                rendering.complain(f"steps[{index}].mounts", message, "give the mount the `when` of what it mounts")
 
 
 def _root(wanted: Buildroot, facts: Facts, arch: str, task_image: str) -> BuildrootFacts:

@@ -91,6 +91,7 @@ def test_sources_allowed(source: str) -> None:
         "/a/..",
         "//usr",
         "//work/7",
+        "/work//",
         "/etc/",
         "/target/",
         "/tmp/",
