@@ -36,7 +36,7 @@ def test_the_units_differ_only_in_what_they_must() -> None:
 
 def test_from_start_to_stop(unit: Unit, hub: HubStandIn) -> None:
     unit.configure()
-    hub.slow_answers(1.5)
+    hub.slow_answers(5)
     unit.systemctl("start", "--no-block", NAME)
     # Until READY it is activating, and says what it is at.
     unit.wait(StatusText=f"starting: logging in at {hub.url}")
@@ -44,7 +44,7 @@ def test_from_start_to_stop(unit: Unit, hub: HubStandIn) -> None:
     hub.slow_answers(0)
     unit.wait(ActiveState="active", SubState="running")
     unit.wait(StatusText="ready; 0 tasks")
-    task = hub.make_task("toy", ["hello", 8])
+    task = hub.make_task("toy", ["hello", 20])
     unit.wait(StatusText="ready; 1 task")
     shown = unit.systemctl("status", NAME).stdout
     assert 'Status: "ready; 1 task"' in shown
@@ -122,7 +122,7 @@ def test_starting_anew(unit: Unit, hub: HubStandIn) -> None:
     unit.configure()
     unit.start()
     before, began = unit.pid, unit.show("ExecMainStartTimestampMonotonic")
-    hub.slow_answers(1.5)
+    hub.slow_answers(5)
     unit.kill("USR1")
     unit.wait(ActiveState="reloading")
     hub.slow_answers(0)
