@@ -78,12 +78,15 @@ def test_versions_are_kept_rolled_back_and_pruned(recipes: Path, tiny_image: str
     assert sorted(left) == ["small", "small-v1.0.0", "small-v1.2.0"]
 
 
-def test_prune_takes_settings_that_name_no_image(tmp_path: Path) -> None:
+def test_prune_takes_settings_that_name_an_id_and_refuses_what_is_no_image(tmp_path: Path) -> None:
     config = tmp_path / "worker.toml"
-    config.write_text('adjutant_task_image_default = "no reference"\n')
+    config.write_text(f'adjutant_task_image_default = "sha256:{"a" * 64}"\n')
     done = engine("prune", "small", "--repository", REPOSITORY, "--config", str(config))
     assert done.stdout == ""
     assert "no version of" in done.stderr
+    config.write_text('adjutant_task_image_default = "no reference"\n')
+    with pytest.raises(BadInput, match="worker.toml: adjutant_task_image_default: 'no reference' is not an image"):
+        engine("prune", "small", "--repository", REPOSITORY, "--config", str(config))
 
 
 def test_prune_spares_what_the_settings_name_and_containers_use(recipes: Path, tiny_image: str, tmp_path: Path) -> None:
