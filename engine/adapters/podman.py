@@ -27,7 +27,7 @@ from attrs import field, frozen
 from engine.adapters import selinux
 from engine.adapters.k8s_log import K8sLog
 from engine.adapters.podman_api import PodmanApi, Refused, ServiceGone, ServiceSlow, quoted
-from engine.adapters.podman_images import ensure_image
+from engine.adapters.podman_images import RETRY_PAUSES, ensure_image
 from engine.adapters.podman_service import PodmanService
 from engine.adapters.podman_watch import Unseen, Watch
 from engine.adapters.secrets import PodmanSecrets
@@ -47,7 +47,7 @@ class PodmanConfig:
     """Settings of the manager. `socket` a path or URL, None: look for one or start a private service.
 
     `worker_id` is the label value that says a container is ours to remove. `secrets` are `adjutant_secrets`:
-    the operator's files by name.
+    the operator's files by name. `retry_pauses` are seconds before each further try of a pull.
     """
 
     worker_id: str
@@ -55,6 +55,7 @@ class PodmanConfig:
     pull_policy: PullPolicy = "if-not-present"
     timeouts: ContainerTimeouts = field(factory=ContainerTimeouts)
     secrets: Mapping[str, str] = field(factory=dict)
+    retry_pauses: tuple[float, ...] = RETRY_PAUSES
 
 
 class PodmanManager:
@@ -101,7 +102,8 @@ class PodmanManager:
 
     def ensure_image_available(self, image: str, policy: PullPolicy | None = None) -> ImageInfo:
         """See `ContainerManager`; the pull timeout holds for all attempts together."""
-        return ensure_image(self._api, image, policy or self.config.pull_policy, self.config.timeouts.pull)
+        config = self.config
+        return ensure_image(self._api, image, policy or config.pull_policy, config.timeouts.pull, config.retry_pauses)
 
     # One container, step by step
 

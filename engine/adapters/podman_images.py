@@ -6,6 +6,7 @@ import contextlib
 import logging
 import platform
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from engine.adapters.podman_api import PodmanApi, Refused, ServiceSlow, quoted
@@ -24,7 +25,9 @@ _NO_REGISTRY = "localhost/"
 """What podman calls an image that was built here and got no registry's name."""
 
 
-def ensure_image(api: PodmanApi, image: str, policy: PullPolicy, timeout: float) -> ImageInfo:
+def ensure_image(
+    api: PodmanApi, image: str, policy: PullPolicy, timeout: float, pauses: Sequence[float] = RETRY_PAUSES
+) -> ImageInfo:
     """Make `image` present by `policy` within `timeout` seconds and say what it is. Raises ContainerError."""
     found = find_image(api, image)
     _check_arch(image, found)
@@ -40,7 +43,7 @@ def ensure_image(api: PodmanApi, image: str, policy: PullPolicy, timeout: float)
         why = "not on this host, and localhost/ is no registry to pull it from"
         cure = "engine image build NAME, or podman load; or name an image of a registry"
         raise ContainerError("find image", image, why, cure=cure)
-    _pull(api, image, time.monotonic() + timeout, timeout)
+    _pull(api, image, time.monotonic() + timeout, timeout, pauses)
     before, found = found, find_image(api, image)
     if found is None:
         raise ContainerError(_WHAT, image, "podman reported success, but the image is not there", retry=True)
@@ -87,12 +90,12 @@ def _forget(api: PodmanApi, image: str) -> None:
         api.call("DELETE", f"/images/{quoted(image)}", what="remove image", where=image)
 
 
-def _pull(api: PodmanApi, image: str, end: float, timeout: float) -> None:
+def _pull(api: PodmanApi, image: str, end: float, timeout: float, pauses: Sequence[float]) -> None:
     """Pull with retries until `end` (monotonic)."""
     late = ContainerError(
         _WHAT, image, f"not done within {timeout:g} s", cure="raise the pull timeout or check the network", retry=True
     )
-    for pause in (*RETRY_PAUSES, None):
+    for pause in (*pauses, None):
         left = end - time.monotonic()
         if left <= 0:
             raise late

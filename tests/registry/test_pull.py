@@ -35,9 +35,14 @@ class Pulling:
         self.env = environment(CONTAINERS_REGISTRIES_CONF=str(registries_conf(folder, *insecure)), **env)
         self.stack: list[PodmanManager] = []
 
-    def manager(self, policy: PullPolicy = "if-not-present", pull: int = 30) -> PodmanManager:
+    def manager(
+        self, policy: PullPolicy = "if-not-present", pull: int = 30, pauses: tuple[float, ...] = (0.05, 0.1)
+    ) -> PodmanManager:
         config = PodmanConfig(
-            worker_id=f"registrytest-{os.getpid()}", pull_policy=policy, timeouts=ContainerTimeouts(pull=pull)
+            worker_id=f"registrytest-{os.getpid()}",
+            pull_policy=policy,
+            timeouts=ContainerTimeouts(pull=pull),
+            retry_pauses=pauses,
         )
         made = PodmanManager(config, environ=self.env)
         self.stack.append(made)
@@ -70,14 +75,6 @@ def pulling(tmp_path: Path, tiny_image: str) -> Iterator[Pulling]:
         made.close()
     finally:
         registry.stop()
-
-
-SHIPPED = podman_images.RETRY_PAUSES
-
-
-@pytest.fixture(autouse=True)
-def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(podman_images, "RETRY_PAUSES", (0.05, 0.1))
 
 
 class Retries(logging.Handler):
@@ -121,8 +118,9 @@ def refused(manager: PodmanManager, image: str, policy: PullPolicy | None = None
 
 
 def test_the_pauses_grow() -> None:
-    assert SHIPPED
-    assert list(SHIPPED) == sorted(set(SHIPPED))
+    shipped = PodmanConfig(worker_id="x").retry_pauses
+    assert shipped
+    assert list(shipped) == sorted(set(shipped))
 
 
 def test_absent_is_pulled_present_is_kept_and_always_asks_again(pulling: Pulling) -> None:
@@ -168,10 +166,9 @@ def test_what_the_registry_does_not_have(pulling: Pulling, retries: Retries) -> 
     assert retries.pauses == []
 
 
-def test_registry_down(pulling: Pulling, monkeypatch: pytest.MonkeyPatch, retries: Retries) -> None:
-    monkeypatch.setattr(podman_images, "RETRY_PAUSES", (0.05,))
+def test_registry_down(pulling: Pulling, retries: Retries) -> None:
     image = pulling.push("a:1")
-    manager = pulling.manager()
+    manager = pulling.manager(pauses=(0.05,))
     pulling.registry.stop()
     error = refused(manager, image)
     assert retries.pauses == [0.05]
@@ -183,8 +180,7 @@ def test_registry_down(pulling: Pulling, monkeypatch: pytest.MonkeyPatch, retrie
     manager.ensure_image_available(image)
     pulling.registry.stop()
     assert manager.ensure_image_available(image).digest
-    monkeypatch.setattr(podman_images, "RETRY_PAUSES", ())
-    assert refused(manager, image, "always").retry
+    assert refused(pulling.manager(pauses=()), image, "always").retry
 
 
 def test_a_registry_that_comes_back_between_two_attempts(pulling: Pulling) -> None:
