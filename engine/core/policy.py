@@ -162,11 +162,11 @@ def label_complaint(key: str) -> Complaint | None:
     return None
 
 
-def selinux_complaint(kind: str, level: str) -> Complaint | None:
-    """SELinux type and level of a container, ``""`` for the one that is not said."""
-    for value, pattern, example in ((kind, SELINUX_TYPE, "container_t"), (level, SELINUX_LEVEL, "s0:c1,c2")):
-        if value and not pattern.match(value):
-            return f"{_short(value)} is no SELinux label", f"as in {example}"
+def selinux_complaint(value: str | None, *, level: bool) -> Complaint | None:
+    """SELinux type or level of a container; none is podman's own."""
+    pattern, example = (SELINUX_LEVEL, "s0:c1,c2") if level else (SELINUX_TYPE, "container_t")
+    if value and not pattern.match(value):
+        return f"{_short(value)} is no SELinux label", f"as in {example}"
     return None
 
 

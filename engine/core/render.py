@@ -136,8 +136,8 @@ def begin(
     judged = [
         ("workdir", policy.workdir_complaint(settings.workdir)),
         *(("adjutant_container_labels", policy.label_complaint(key)) for key in settings.adjutant_container_labels),
-        ("selinux_type", policy.selinux_complaint(settings.selinux_type or "", "")),
-        ("selinux_level", policy.selinux_complaint("", settings.selinux_level or "")),
+        ("selinux_type", policy.selinux_complaint(settings.selinux_type, level=False)),
+        ("selinux_level", policy.selinux_complaint(settings.selinux_level, level=True)),
     ]
     problems += [Problem("settings", key, *complaint) for key, complaint in judged if complaint]
     if problems:

@@ -301,8 +301,9 @@ def _container_complaints(file: WorkerFile) -> Iterator[tuple[str, str, str]]:
             yield "adjutant_container_labels", f"'{key}' is set by the worker itself", "use another prefix"
         elif complaint := policy.label_complaint(key):
             yield "adjutant_container_labels", *complaint
-    if complaint := policy.selinux_complaint(file.worker.selinux_type or "", file.worker.selinux_level or ""):
-        yield "worker.selinux_type, selinux_level", *complaint
+    for key, level in (("selinux_type", False), ("selinux_level", True)):
+        if complaint := policy.selinux_complaint(getattr(file.worker, key), level=level):
+            yield f"worker.{key}", *complaint
     for glob in file.adjutant_images_allowed:
         if complaint := policy.glob_complaint(glob):
             yield "adjutant_images_allowed", *complaint

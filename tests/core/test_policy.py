@@ -35,11 +35,13 @@ def test_label_keys_refused(key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "level"), [("a b", ""), ("x\n", ""), ("container_t:s0", ""), ("", "s0 c1"), ("", "s0\n")]
+    ("value", "level"),
+    [("a b", False), ("x\n", False), ("container_t:s0", False), ("s0 c1", True), ("s0\n", True)],
 )
-def test_selinux_labels_refused(kind: str, level: str) -> None:
-    assert policy.selinux_complaint(kind, level)
-    assert policy.selinux_complaint("container_engine_t", "s0-s15:c0.c1023") is None
+def test_selinux_labels_refused(value: str, level: bool) -> None:
+    assert policy.selinux_complaint(value, level=level)
+    assert policy.selinux_complaint("s0-s15:c0.c1023" if level else "container_engine_t", level=level) is None
+    assert policy.selinux_complaint(None, level=level) is None
 
 
 @pytest.mark.parametrize("glob", ["", "r.example", "r.example*", "*.example/x", "r?/x", "[r]/x", "**"])
